@@ -1,0 +1,1 @@
+//! Workloads against any address that speaks RESP.

@@ -1,0 +1,1 @@
+//! Typed web sessions on Cloakroom, Redis, Valkey or ElastiCache.

@@ -1,0 +1,1 @@
+//! An embeddable session server that speaks the Redis protocol.

@@ -1,0 +1,1 @@
+//! Transcripts, peers and real clients: what holds the server to the truth.
