@@ -1,1 +1,13 @@
-//! Transcripts, peers and real clients: what holds the server to the truth.
+//! What holds the server to the truth: a small client, transcripts and who they run against,
+//! peers (real servers), and generators of random commands.
+//!
+//! Plain `cargo test` runs what needs nothing but Rust; `tests/run` installs the peers and runs
+//! the rest as well.
+
+pub mod drivers;
+pub mod peers;
+pub mod runner;
+pub mod suite;
+pub mod text;
+pub mod transcript;
+pub mod wire;
