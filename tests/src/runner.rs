@@ -402,10 +402,14 @@ fn number(bytes: &[u8]) -> Option<i64> {
 
 /// Writes the replies of real servers into a transcript: those of the first driver as what is due,
 /// those that differ elsewhere below an `@on`. Alternatives that name `ours` are kept, and an
-/// `@on resp3` that stands there already asks for the exact types.
+/// `@on resp3` that stands there already asks for the exact types. What none of them runs is kept.
 pub fn record(transcript: &mut Transcript, drivers: &mut [Box<dyn Driver>]) -> Result<(), String> {
     for case in &mut transcript.cases {
-        for step in &mut case.steps {
+        let recorded = |step: &&mut Step| {
+            let runs = |tags: &[&str]| case.condition.holds(tags) && step.condition.holds(tags);
+            drivers.iter().any(|driver| runs(&driver.tags()))
+        };
+        for step in case.steps.iter_mut().filter(recorded) {
             step.expected = None;
             step.alternatives.retain(|(wanted, _)| wanted.contains("ours") || exact(wanted));
             step.alternatives.iter_mut().filter(|(w, _)| exact(w)).for_each(|(_, l)| l.clear());

@@ -162,11 +162,11 @@ fn numbered(mark: char, items: impl ExactSizeIterator<Item = String>) -> String 
     lines.join("\n")
 }
 
-/// Statuses and errors may hold any byte but a line break; what would not survive a text file is
-/// shown escaped.
+/// Statuses and errors may hold any byte but a line break; what would not survive a text file and
+/// its editors is shown escaped.
 fn printable(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => text.into(),
+        Ok(text) if !text.ends_with(' ') && !text.chars().any(char::is_control) => text.into(),
         _ => format!("(raw) {}", quote(bytes)),
     }
 }
