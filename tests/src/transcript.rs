@@ -343,7 +343,7 @@ impl Reader {
 /// `> PING` or `b> PING`: the connection's name and the command.
 fn command_line(line: &str) -> Option<(&str, &str)> {
     let (client, command) = line.split_once("> ")?;
-    let named = client.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+    let named = client.bytes().all(|b| b.is_ascii_lowercase());
     named.then_some((client, command))
 }
 
