@@ -190,6 +190,10 @@ impl Stage {
         let text = |e: io::Error| e.to_string();
         match &step.action {
             Action::Advance(by) => driver.advance(*by).map(|()| None).map_err(text),
+            Action::Sleep(time) => {
+                std::thread::sleep(*time);
+                Ok(None)
+            }
             Action::Call { client, command } => {
                 let args = text::split(&self.substitute(command))?;
                 let client = self.client(client, driver).map_err(text)?;

@@ -12,6 +12,7 @@
 //! "1"
 //! @on valkey9 resp3         what is due there instead; with resp3, exact types
 //! @advance 1100ms           turns the clock (a real server: sleeps)
+//! @sleep 200ms              waits in real time, for what real time limits: a script that runs
 //! @unordered                the elements of the next reply may come in any order; `pairs` as well
 //! @approx 5                 the numbers of the next reply may be off by so much
 //! @like *text*              the next reply, as printed here, matches; nothing is listed below it
@@ -99,6 +100,8 @@ pub enum Action {
     Closed { client: String },
     /// Time passes.
     Advance(Duration),
+    /// Real time passes.
+    Sleep(Duration),
 }
 
 impl Action {
@@ -259,6 +262,7 @@ impl Reader {
         let client = || String::from(rest);
         let action = match name {
             "advance" => Action::Advance(duration(rest)?),
+            "sleep" => Action::Sleep(duration(rest)?),
             "push" => Action::Push { client: client() },
             "reply" => Action::Reply { client: client() },
             "quiet" => Action::Quiet { client: client() },
