@@ -1,0 +1,290 @@
+//! What a handler works with: the data of the selected database, the server, the session, the
+//! reply.
+
+use std::sync::Arc;
+
+use super::{Action, Command, CommandError, CommandTable, Outcome, Session};
+use crate::clock::{Clock, Micros, Millis};
+use crate::config::NotifyFlags;
+use crate::resp::{Args, OwnedRequest, Reply};
+use crate::state::Server;
+use crate::store::{Db, Due, Keyspace, Kind, Object, Value, Write};
+
+pub use crate::state::Encodings;
+
+/// What a handler works with. Its parts are fields, so that data can be borrowed while the reply
+/// is written.
+pub struct Ctx<'a> {
+    /// The data, seen from the selected database at this moment.
+    pub data: Data<'a>,
+    /// What the server keeps beside the data.
+    pub server: &'a mut Server,
+    /// The connection's private state.
+    pub session: &'a mut Session,
+    /// Where the reply goes.
+    pub reply: Reply<'a>,
+    /// The present: one reading for a whole batch.
+    pub now: Millis,
+    /// The stopwatch when the last command ended, in microseconds.
+    pub stamp: Micros,
+    /// What a command wants done by the layers above.
+    pub asked: Option<Action>,
+    /// The command at hand.
+    pub command: Command,
+    /// All commands.
+    pub table: &'a CommandTable,
+    /// The clock, for those few who turn it or need microseconds.
+    pub clock: &'a Clock,
+    /// The one door, for EXEC and scripts.
+    pub door: &'static dyn Door,
+}
+
+/// The one door seen from below: how EXEC and scripts execute other commands.
+pub trait Door: Sync {
+    /// Finds the command of a request and checks all that can be checked before it is executed.
+    fn admit(&self, ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Command, CommandError>;
+
+    /// Executes an admitted command: its reply, an error included, goes to `ctx.reply`. Returns
+    /// whether it succeeded.
+    fn call(&self, ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) -> bool;
+}
+
+impl<'a> Ctx<'a> {
+    /// The name of the command at hand, as error texts have it.
+    pub fn name(&self) -> &'a str {
+        self.table.name(self.command)
+    }
+
+    /// A context for another session that works on the same data: a script's.
+    pub fn nested<'b>(&'b mut self, session: &'b mut Session, out: &'b mut Vec<u8>) -> Ctx<'b> {
+        let reply = Reply::new(out, session.protocol);
+        Ctx {
+            data: Data { db: session.db, ..self.data.again() },
+            server: self.server,
+            session,
+            reply,
+            now: self.now,
+            stamp: self.stamp,
+            asked: None,
+            command: self.command,
+            table: self.table,
+            clock: self.clock,
+            door: self.door,
+        }
+    }
+
+    /// Selects a database for this connection.
+    pub fn select(&mut self, db: usize) {
+        self.session.db = db;
+        self.data.db = db;
+    }
+
+    /// Says that `key` of the selected database changed: who watches it is told, and who listens
+    /// to keyspace events. Stands where Redis signals and notifies.
+    pub fn changed(&mut self, class: NotifyFlags, event: &str, key: &[u8]) {
+        self.touch(key);
+        self.notify(class, event, key);
+    }
+
+    /// Tells who watches `key` of the selected database that it changed.
+    pub fn touch(&mut self, key: &[u8]) {
+        self.data.keyspace.db(self.data.db).touch(key);
+    }
+
+    /// Publishes a keyspace event for `key` of the selected database.
+    pub fn notify(&mut self, class: NotifyFlags, event: &str, key: &[u8]) {
+        self.notify_in(self.data.db, class, event, key);
+    }
+
+    /// Publishes a keyspace event for `key` of database `db`.
+    pub fn notify_in(&mut self, db: usize, class: NotifyFlags, event: &str, key: &[u8]) {
+        let flags = self.server.config.notify_keyspace_events;
+        if !flags.wants(class) {
+            return;
+        }
+        if flags.contains(NotifyFlags::KEYSPACE) {
+            let channel = [format!("__keyspace@{db}__:").as_bytes(), key].concat();
+            self.publish(&channel, event.as_bytes());
+        }
+        if flags.contains(NotifyFlags::KEYEVENT) {
+            let channel = format!("__keyevent@{db}__:{event}");
+            self.publish(channel.as_bytes(), key);
+        }
+    }
+
+    /// Publishes a message; returns how many receive it. A message to this very connection is
+    /// written to its reply at once, so that it stands where Redis puts it.
+    pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
+        let limit = self.server.config.client_output_buffer_limit.pubsub;
+        let own = Some((self.session.id(), &mut self.reply));
+        self.server.pubsub.publish(channel, message, limit, self.now, own)
+    }
+
+    /// The data changed as the requests that `effect` makes say. They are made only if somebody
+    /// listens to effects.
+    pub fn wrote_as<I>(&self, effect: impl FnOnce() -> I) -> Outcome
+    where
+        I: IntoIterator<Item = OwnedRequest>,
+    {
+        if self.server.effects.is_wanted() {
+            Outcome::WroteAs(effect().into_iter().collect())
+        } else {
+            Outcome::Wrote
+        }
+    }
+
+    /// Carries out what has come to its end: events, effects, statistics. The data itself is
+    /// already without it.
+    pub fn ended(&mut self, due: Due) {
+        match due {
+            Due::Key { db, key } => {
+                self.data.keyspace.db(db).touch(&key);
+                self.server.stats.expired_keys += 1;
+                self.server.effects.state(db, || OwnedRequest::new([b"DEL".as_slice(), &key]));
+                self.notify_in(db, NotifyFlags::EXPIRED, "expired", &key);
+            }
+            Due::Fields { db, key, fields, emptied } => {
+                self.data.keyspace.db(db).touch(&key);
+                self.server.stats.expired_fields += fields.len() as u64;
+                self.server.effects.state(db, || {
+                    let head = [b"HDEL".as_slice(), &key];
+                    OwnedRequest::new(head.into_iter().chain(fields.iter().map(|field| &**field)))
+                });
+                self.notify_in(db, NotifyFlags::HASH, "hexpired", &key);
+                if emptied {
+                    self.notify_in(db, NotifyFlags::GENERIC, "del", &key);
+                }
+            }
+        }
+    }
+}
+
+/// The data as a handler sees it: from the selected database, at the present.
+pub struct Data<'a> {
+    /// All databases.
+    pub keyspace: &'a mut Keyspace,
+    /// The selected one.
+    pub db: usize,
+    /// What is past its deadline at this time is hidden; 0 (a primary's stream) hides nothing.
+    pub now: Millis,
+    /// How a use is recorded.
+    pub usage: Usage,
+    /// Hits, misses and the sizes at which encodings change.
+    pub lookups: &'a mut crate::state::Lookups,
+}
+
+/// How a read records that it used a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Whether reads count at all (CLIENT NO-TOUCH).
+    pub counts: bool,
+    /// `lfu-decay-time` and `lfu-log-factor` under an LFU policy.
+    pub lfu: Option<(u32, u32)>,
+}
+
+impl<'a> Data<'a> {
+    /// The same data, for a callee.
+    pub fn again(&mut self) -> Data<'_> {
+        Data {
+            keyspace: self.keyspace,
+            db: self.db,
+            now: self.now,
+            usage: self.usage,
+            lookups: self.lookups,
+        }
+    }
+
+    /// The same data seen from another database, which exists.
+    pub fn in_db(&mut self, db: usize) -> Data<'_> {
+        Data { db, ..self.again() }
+    }
+
+    /// The selected database.
+    pub fn db(&self) -> &Db {
+        self.keyspace.db(self.db)
+    }
+
+    /// The selected database, to change it.
+    pub fn db_mut(&mut self) -> &mut Db {
+        self.keyspace.db_mut(self.db)
+    }
+
+    /// The sizes at which encodings change.
+    pub fn encodings(&self) -> Encodings {
+        self.lookups.encodings
+    }
+
+    /// The object under `key`: neither a use nor a hit is recorded.
+    pub fn peek(&self, key: &[u8]) -> Option<&Object> {
+        self.db().get(key, self.now)
+    }
+
+    /// The object under `key` as a read command uses it: a use, and a hit or a miss.
+    pub fn read_object(&mut self, key: &[u8]) -> Option<&Object> {
+        let (now, usage) = (self.now, self.usage);
+        let lookups = &mut *self.lookups;
+        let found = self.keyspace.db_mut(self.db).get_used(key, now, |access| {
+            if usage.counts && now != 0 {
+                match usage.lfu {
+                    None => access.at = (now / 1000) as u32,
+                    Some((decay, factor)) => {
+                        access.used(now, decay, factor, lookups.rng.f64());
+                    }
+                }
+            }
+        });
+        match found {
+            Some(_) => lookups.hits += 1,
+            None => lookups.missed(key),
+        }
+        found
+    }
+
+    /// The value of type `K` under `key` as a read command uses it.
+    pub fn read<K: Kind>(&mut self, key: &[u8]) -> Result<Option<&K>, CommandError> {
+        match self.read_object(key) {
+            None => Ok(None),
+            Some(object) => K::of(object.value()).map(Some).ok_or(CommandError::WRONG_TYPE),
+        }
+    }
+
+    /// The value of type `K` under `key`, to be changed.
+    pub fn write<K: Kind>(&mut self, key: &[u8]) -> Result<Option<Write<'_, K>>, CommandError> {
+        Ok(self.keyspace.db_mut(self.db).write(key, self.now)?)
+    }
+
+    /// The value of type `K` under `key`, to be changed; an empty one if there is none.
+    pub fn create<K: Kind>(&mut self, key: &[u8]) -> Result<Write<'_, K>, CommandError> {
+        Ok(self.keyspace.db_mut(self.db).create(key, self.now)?)
+    }
+
+    /// Puts a value under `key` in place of whatever is there, without a deadline.
+    pub fn insert(&mut self, key: &[u8], value: impl Into<Value>) {
+        self.keyspace.db_mut(self.db).insert(key, value.into(), self.now);
+    }
+
+    /// Takes the object under `key` out.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Box<Object>> {
+        self.keyspace.db_mut(self.db).remove(key, self.now)
+    }
+
+    /// Sets or clears the deadline of `key`. False: there is no such key.
+    pub fn set_deadline(&mut self, key: &[u8], deadline: Option<Millis>) -> bool {
+        self.keyspace.db_mut(self.db).set_deadline(key, deadline, self.now)
+    }
+
+    /// Takes out what of `key` has come to its end.
+    pub fn end_if_due(&mut self, key: &[u8]) -> Option<Due> {
+        self.keyspace.end_if_due(self.db, key, self.now)
+    }
+}
+
+/// The session of a script that `caller` runs: its database and rights, none of its transaction.
+pub fn script_session(caller: &Session) -> Session {
+    let mut session = Session::new(Arc::clone(&caller.client), caller.user.clone());
+    session.db = caller.db;
+    session.in_script = true;
+    session.no_touch = caller.no_touch;
+    session.is_primary_link = caller.is_primary_link;
+    session
+}

@@ -1,0 +1,92 @@
+//! Commands: one file a family, each begins with its table.
+//!
+//! A handler takes three visible steps: it reads all its arguments, touches data, writes the
+//! reply; and it ends by stating its effect. What it wants from the layers above (close this
+//! connection, wait, shut down) it returns.
+
+pub mod args;
+pub mod clients;
+mod connection;
+mod context;
+mod error;
+pub mod eviction;
+pub mod expiry;
+pub mod monitor;
+pub mod slowlog;
+pub mod spec;
+mod table;
+
+pub use context::{Ctx, Data, Door, Encodings, Usage, script_session};
+pub use error::CommandError;
+pub use spec::{Categories, Flags, KeyFlags, KeySpec, Spec};
+pub use table::{Command, CommandTable};
+
+use std::time::Duration;
+
+use crate::clock::Millis;
+use crate::resp::{Args, OwnedRequest};
+
+/// A connection's private state.
+pub type Session = crate::session::Session<Command>;
+
+/// What a handler ends with.
+pub type Done = Result<Outcome, CommandError>;
+
+/// What a command did, for the layers above.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Outcome {
+    /// No data changed.
+    Unchanged,
+    /// Data changed as the request itself says.
+    Wrote,
+    /// Data changed as these requests say: absolute deadlines, results instead of calculations,
+    /// the thing chosen instead of a choice.
+    WroteAs(Vec<OwnedRequest>),
+    /// No data changed; the layer above is to act.
+    Then(Action),
+}
+
+/// What a command wants done by the layers above, after its reply (if it wrote one).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Close the connection once the reply is sent.
+    Close,
+    /// The connection waits (`session.waiting` says for what); no reply was written.
+    Wait,
+    /// End the server. `save`: None = as the save points say.
+    Shutdown {
+        /// Save first.
+        save: Option<bool>,
+        /// Do not wait for replicas.
+        now: bool,
+        /// Go on even if saving fails.
+        force: bool,
+    },
+    /// Let the whole server sleep (DEBUG SLEEP).
+    Sleep(Duration),
+}
+
+/// All tables: the families in the order of the documentation.
+pub const FAMILIES: &[&[Spec]] =
+    &[connection::COMMANDS, clients::COMMANDS, monitor::COMMANDS, slowlog::COMMANDS];
+
+/// The handler of containers; one of their subcommands is found instead of them.
+fn unreachable_container(_: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    Err(CommandError::wrong_arity(&String::from_utf8_lossy(&args[0]).to_lowercase()))
+}
+
+/// No later than this can a deadline be, in milliseconds: what fits a signed 64-bit integer.
+pub const LAST_DEADLINE: Millis = i64::MAX as u64;
+
+/// Whether a command's effects are stated by what it executes: EXEC and scripts.
+pub fn states_own_effects(command: Command) -> bool {
+    matches!(command.spec.name, "EXEC" | "EVAL" | "EVALSHA" | "CLOAKROOM" | "DEBUG")
+}
+
+/// Forgets a connection that has ended: its subscriptions, watches, waits.
+pub fn end_session(ctx: &mut Ctx<'_>) {
+    let id = ctx.session.id();
+    ctx.server.waits.cancel(id);
+    ctx.server.monitors.retain(|client| client.id != id);
+}

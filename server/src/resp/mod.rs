@@ -1,0 +1,7 @@
+//! The wire, bytes only: requests in, replies out. Knows nothing of commands, data or sockets.
+
+mod reply;
+mod request;
+
+pub use reply::{Protocol, Reply, format_double};
+pub use request::{Args, Limits, OwnedRequest, Parsed, ProtocolError, RequestParser};
