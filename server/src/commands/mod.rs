@@ -6,15 +6,34 @@
 
 pub mod args;
 pub mod clients;
+mod config;
 mod connection;
 mod context;
+mod control;
+mod debug;
 mod error;
 pub mod eviction;
 pub mod expiry;
+mod field_deadlines;
+mod hashes;
+mod info;
+mod introspection;
+mod key_deadlines;
+mod keys;
+mod latency;
+mod memory;
 pub mod monitor;
+mod object;
+mod pubsub;
+mod scripts;
+mod server;
+mod sets;
 pub mod slowlog;
+mod sorted_sets;
 pub mod spec;
+mod strings;
 mod table;
+mod transactions;
 
 pub use context::{Ctx, Data, Door, Encodings, Usage, script_session};
 pub use error::CommandError;
@@ -68,8 +87,31 @@ pub enum Action {
 }
 
 /// All tables: the families in the order of the documentation.
-pub const FAMILIES: &[&[Spec]] =
-    &[connection::COMMANDS, clients::COMMANDS, monitor::COMMANDS, slowlog::COMMANDS];
+pub const FAMILIES: &[&[Spec]] = &[
+    hashes::COMMANDS,
+    field_deadlines::COMMANDS,
+    keys::COMMANDS,
+    key_deadlines::COMMANDS,
+    strings::COMMANDS,
+    sets::COMMANDS,
+    sorted_sets::COMMANDS,
+    transactions::COMMANDS,
+    pubsub::COMMANDS,
+    scripts::COMMANDS,
+    connection::COMMANDS,
+    clients::COMMANDS,
+    server::COMMANDS,
+    config::COMMANDS,
+    info::COMMANDS,
+    introspection::COMMANDS,
+    object::COMMANDS,
+    memory::COMMANDS,
+    slowlog::COMMANDS,
+    latency::COMMANDS,
+    monitor::COMMANDS,
+    debug::COMMANDS,
+    control::COMMANDS,
+];
 
 /// The handler of containers; one of their subcommands is found instead of them.
 fn unreachable_container(_: &mut Ctx<'_>, args: Args<'_>) -> Done {

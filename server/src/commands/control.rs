@@ -1,0 +1,5 @@
+//! CLOAKROOM: the clock at a test's command.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];

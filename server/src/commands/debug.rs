@@ -1,0 +1,5 @@
+//! DEBUG: for tests of the server itself.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];

@@ -1,0 +1,5 @@
+//! Hash commands: HSET, HGET and friends.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];

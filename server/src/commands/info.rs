@@ -1,0 +1,5 @@
+//! INFO: what the server says of itself.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];

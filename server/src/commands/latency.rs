@@ -1,0 +1,5 @@
+//! LATENCY: events that took long, and histograms by command.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];

@@ -1,0 +1,5 @@
+//! MEMORY: what takes how much.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];

@@ -1,0 +1,5 @@
+//! Lua scripts: EVAL, EVALSHA, SCRIPT.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];

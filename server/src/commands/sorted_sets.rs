@@ -1,0 +1,5 @@
+//! Sorted set commands: ZADD, ZRANGE and friends.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];

@@ -1,0 +1,5 @@
+//! String commands: SET, GET, INCR and friends.
+
+use super::Spec;
+
+pub(super) const COMMANDS: &[Spec] = &[];
