@@ -251,7 +251,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 used -= length;
             }
         }
-        if let Some(mut turn) = turn {
+        if let Some(turn) = turn {
             self.limits = turn.connection_limits();
             turn.publish(&self.session);
         }

@@ -1,0 +1,102 @@
+//! What SCAN, HSCAN, SSCAN and ZSCAN have in common: cursor and options in, a page out.
+
+use super::args::{is, parse_int};
+use super::CommandError;
+use crate::resp::{Args, Reply};
+use crate::store::glob;
+
+/// Where a scan goes on, and what it is to show.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ScanOptions<'a> {
+    /// Where to go on; 0 = from the start.
+    pub(super) cursor: u64,
+    /// MATCH.
+    pattern: Option<&'a [u8]>,
+    /// COUNT: about how much to visit.
+    pub(super) count: usize,
+    /// TYPE, of SCAN alone.
+    pub(super) of_type: Option<&'a [u8]>,
+    /// NOVALUES, of HSCAN alone.
+    pub(super) no_values: bool,
+}
+
+/// COUNT without COUNT.
+const DEFAULT_COUNT: usize = 10;
+
+impl<'a> ScanOptions<'a> {
+    /// Of `SCAN cursor ...`.
+    pub(super) fn of_keys(args: Args<'a>) -> Result<Self, CommandError> {
+        ScanOptions::parse(args, 1, true, false)
+    }
+
+    /// Of `HSCAN key cursor ...`.
+    pub(super) fn of_hash(args: Args<'a>) -> Result<Self, CommandError> {
+        ScanOptions::parse(args, 2, false, true)
+    }
+
+    /// Of `SSCAN key cursor ...` and `ZSCAN key cursor ...`.
+    pub(super) fn of_members(args: Args<'a>) -> Result<Self, CommandError> {
+        ScanOptions::parse(args, 2, false, false)
+    }
+
+    fn parse(
+        args: Args<'a>,
+        cursor_at: usize,
+        types: bool,
+        values: bool,
+    ) -> Result<Self, CommandError> {
+        let mut options = ScanOptions {
+            cursor: parse_cursor(args.at(cursor_at))?,
+            pattern: None,
+            count: DEFAULT_COUNT,
+            of_type: None,
+            no_values: false,
+        };
+        let mut at = cursor_at + 1;
+        while at < args.len() {
+            let (option, value) = (args.at(at), args.get(at + 1));
+            at += 2;
+            match value {
+                Some(value) if is(option, "COUNT") => {
+                    let count = parse_int(value).ok_or(CommandError::NOT_AN_INTEGER)?;
+                    options.count = match count {
+                        1.. => count as usize,
+                        _ => return Err(CommandError::SYNTAX),
+                    };
+                }
+                Some(value) if is(option, "MATCH") => {
+                    options.pattern = (value != b"*").then_some(value);
+                }
+                Some(value) if types && is(option, "TYPE") => options.of_type = Some(value),
+                _ if values && is(option, "NOVALUES") => {
+                    options.no_values = true;
+                    at -= 1;
+                }
+                _ => return Err(CommandError::SYNTAX),
+            }
+        }
+        Ok(options)
+    }
+
+    /// Whether a name is to be shown.
+    pub(super) fn matches(&self, name: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
+    }
+
+    /// Writes the cursor and the page.
+    pub(super) fn reply(&self, reply: &mut Reply<'_>, page: Vec<Vec<u8>>) {
+        reply.array(2);
+        reply.text(&self.cursor.to_string());
+        reply.array(page.len());
+        page.iter().for_each(|element| reply.bulk(element));
+    }
+}
+
+/// A cursor as Redis takes it: digits, nothing around them.
+fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+    std::str::from_utf8(text)
+        .ok()
+        .filter(|text| text.starts_with(|first: char| first.is_ascii_digit()))
+        .and_then(|text| text.parse().ok())
+        .ok_or(CommandError::INVALID_CURSOR)
+}
