@@ -146,11 +146,8 @@ fn parse_digits(text: &str) -> Option<Decimal> {
     for _ in 0..exponent.abs() {
         power.multiply_add(10, 0);
     }
-    let (dividend, divisor) = if exponent >= 0 {
-        (number.times(&power), Big::from(1))
-    } else {
-        (number, power)
-    };
+    let (dividend, divisor) =
+        if exponent >= 0 { (number.times(&power), Big::from(1)) } else { (number, power) };
     let value = divide(dividend, divisor);
     let infinite = value.exponent > MAX_EXPONENT;
     Some(if infinite { Decimal { infinite, ..ZERO } } else { value })

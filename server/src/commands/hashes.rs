@@ -19,7 +19,10 @@ pub(super) const COMMANDS: &[Spec] = &[
         .fast()
         .key_specs(key::UPDATE)
         .cost("O(1) for each field/value pair added.")
-        .doc("key field value [field value ...]", "Creates or modifies the value of a field in a hash."),
+        .doc(
+            "key field value [field value ...]",
+            "Creates or modifies the value of a field in a hash.",
+        ),
     row("HMSET", -4, hmset)
         .write()
         .deny_oom()
@@ -27,12 +30,10 @@ pub(super) const COMMANDS: &[Spec] = &[
         .key_specs(key::UPDATE)
         .cost("O(N) where N is the number of fields being set.")
         .doc("key field value [field value ...]", "Sets the values of multiple fields."),
-    row("HSETNX", 4, hsetnx)
-        .write()
-        .deny_oom()
-        .fast()
-        .key_specs(key::INSERT)
-        .doc("key field value", "Sets the value of a field in a hash only when the field doesn't exist."),
+    row("HSETNX", 4, hsetnx).write().deny_oom().fast().key_specs(key::INSERT).doc(
+        "key field value",
+        "Sets the value of a field in a hash only when the field doesn't exist.",
+    ),
     row("HGET", 3, hget)
         .read()
         .fast()
@@ -84,12 +85,10 @@ pub(super) const COMMANDS: &[Spec] = &[
         .key_specs(key::LOOK)
         .since("3.2.0")
         .doc("key field", "Returns the length of the value of a field."),
-    row("HINCRBY", 4, hincrby)
-        .write()
-        .deny_oom()
-        .fast()
-        .key_specs(key::ACCESS_UPDATE)
-        .doc("key field increment", "Increments the integer value of a field in a hash by a number."),
+    row("HINCRBY", 4, hincrby).write().deny_oom().fast().key_specs(key::ACCESS_UPDATE).doc(
+        "key field increment",
+        "Increments the integer value of a field in a hash by a number.",
+    ),
     row("HINCRBYFLOAT", 4, hincrbyfloat)
         .write()
         .deny_oom()

@@ -1,7 +1,7 @@
 //! What SCAN, HSCAN, SSCAN and ZSCAN have in common: cursor and options in, a page out.
 
-use super::args::{is, parse_int};
 use super::CommandError;
+use super::args::{is, parse_int};
 use crate::resp::{Args, Reply};
 use crate::store::glob;
 
