@@ -13,6 +13,8 @@ fn main() -> ExitCode {
     if let Some(at) = args.iter().position(|arg| arg == "--port") {
         config.port = args.get(at + 1).and_then(|port| port.parse().ok()).unwrap_or(6379);
     }
+    config.test_control = args.iter().any(|arg| arg == "--test-control");
+    config.enable_debug_command = args.iter().any(|arg| arg == "--enable-debug-command");
     let exit_with_parent = args.iter().any(|arg| arg == "--exit-with-parent");
     match serve(config, exit_with_parent) {
         Ok(()) => ExitCode::SUCCESS,

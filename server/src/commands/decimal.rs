@@ -59,9 +59,9 @@ pub(super) fn add(a: Decimal, b: Decimal) -> Option<Decimal> {
     if small.mantissa == 0 {
         return Some(large);
     }
-    // 62 bits of room below the larger one's last bit: what falls out of them is far below half
+    // 60 bits of room below the larger one's last bit: what falls out of them is far below half
     // of a last place and only has to be remembered as being there.
-    const ROOM: u32 = 62;
+    const ROOM: u32 = 60;
     let distance = (large.exponent - small.exponent) as u32;
     let above = i128::from(large.mantissa) << ROOM;
     let (below, lost) = match distance {

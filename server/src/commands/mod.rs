@@ -134,3 +134,16 @@ pub fn end_session(ctx: &mut Ctx<'_>) {
     ctx.server.waits.cancel(id);
     ctx.server.monitors.retain(|client| client.id != id);
 }
+
+/// Writes a container's help: its lines between Redis's usual first and last ones.
+fn help(ctx: &mut Ctx<'_>, lines: &[&str]) -> Done {
+    let name = ctx.name().split('|').next().unwrap_or_default().to_uppercase();
+    let first = format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
+    let last = ["HELP", "    Prints this help."];
+    ctx.reply.array(lines.len() + 3);
+    ctx.reply.simple(&first);
+    for line in lines.iter().chain(&last) {
+        ctx.reply.simple(line);
+    }
+    Ok(Outcome::Unchanged)
+}

@@ -66,6 +66,8 @@ pub struct Config {
     pub lfu_log_factor: i64,
     pub lfu_decay_time: i64,
     pub io_threads: i64,
+    pub test_control: bool,
+    pub enable_debug_command: bool,
 }
 impl Default for Config {
     fn default() -> Self {
@@ -94,6 +96,8 @@ impl Default for Config {
             lfu_log_factor: 10,
             lfu_decay_time: 1,
             io_threads: 1,
+            test_control: false,
+            enable_debug_command: false,
         }
     }
 }
