@@ -30,11 +30,7 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
 
 /// Without `test-control` the family does not exist.
 fn allowed(ctx: &Ctx<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    if ctx.server.config.test_control {
-        Ok(())
-    } else {
-        Err(CommandError::unknown_command(args))
-    }
+    if ctx.server.config.test_control { Ok(()) } else { Err(CommandError::unknown_command(args)) }
 }
 
 fn advance(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {

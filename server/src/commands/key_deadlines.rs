@@ -11,10 +11,10 @@ const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> S
 }
 
 pub(super) const COMMANDS: &[Spec] = &[
-    row("EXPIRE", -3, expire).write().key_specs(key::UPDATE).doc(
-        "key seconds [NX | XX | GT | LT]",
-        "Sets the expiration time of a key in seconds.",
-    ),
+    row("EXPIRE", -3, expire)
+        .write()
+        .key_specs(key::UPDATE)
+        .doc("key seconds [NX | XX | GT | LT]", "Sets the expiration time of a key in seconds."),
     row("PEXPIRE", -3, pexpire).write().key_specs(key::UPDATE).since("2.6.0").doc(
         "key milliseconds [NX | XX | GT | LT]",
         "Sets the expiration time of a key in milliseconds.",
@@ -119,17 +119,13 @@ fn pexpireat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn expire_generic(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, relative: bool) -> Done {
-    let conditions = if args.len() > 3 {
-        Conditions::parse(args.from(3))?
-    } else {
-        Conditions::default()
-    };
+    let conditions =
+        if args.len() > 3 { Conditions::parse(args.from(3))? } else { Conditions::default() };
     let time = int(args, 2)?;
     let at = super::args::deadline(time, unit, relative, ctx.now)
         .ok_or_else(|| CommandError::invalid_expire(ctx.name()))?;
     let key = args.at(1);
-    let allowed =
-        ctx.data.peek(key).is_some_and(|object| conditions.allow(object.deadline(), at));
+    let allowed = ctx.data.peek(key).is_some_and(|object| conditions.allow(object.deadline(), at));
     ctx.reply.one_or_zero(allowed);
     if !allowed {
         return Ok(Outcome::Unchanged);
@@ -177,8 +173,7 @@ fn remaining(ctx: &mut Ctx<'_>, args: Args<'_>, show: impl Fn(u64) -> u64) -> Do
 }
 
 fn persist(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let has_deadline =
-        ctx.data.peek(&args[1]).is_some_and(|object| object.deadline().is_some());
+    let has_deadline = ctx.data.peek(&args[1]).is_some_and(|object| object.deadline().is_some());
     ctx.reply.one_or_zero(has_deadline);
     if !has_deadline {
         return Ok(Outcome::Unchanged);

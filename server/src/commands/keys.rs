@@ -12,8 +12,7 @@ const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> S
     Spec::new(name, arity, handler).of(Categories::KEYSPACE)
 }
 
-const REMOVE_ALL: &[KeySpec] =
-    &[KeySpec::range(1, -1, 1, KeyFlags::RM.with(KeyFlags::DELETE))];
+const REMOVE_ALL: &[KeySpec] = &[KeySpec::range(1, -1, 1, KeyFlags::RM.with(KeyFlags::DELETE))];
 const LOOK_ALL: &[KeySpec] = &[KeySpec::range(1, -1, 1, KeyFlags::RO)];
 const RENAME: &[KeySpec] = &[
     KeySpec::one(1, KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::DELETE)),
@@ -28,93 +27,90 @@ const COPY: &[KeySpec] = &[
     KeySpec::one(2, KeyFlags::OW.with(KeyFlags::UPDATE)),
 ];
 
-pub(super) const COMMANDS: &[Spec] = &[
-    row("DEL", -2, del).write().key_specs(REMOVE_ALL).doc("key [key ...]", "Deletes one or more keys."),
-    row("UNLINK", -2, del)
-        .write()
-        .fast()
-        .key_specs(REMOVE_ALL)
-        .since("4.0.0")
-        .doc("key [key ...]", "Asynchronously deletes one or more keys."),
-    row("EXISTS", -2, exists)
-        .read()
-        .fast()
-        .key_specs(LOOK_ALL)
-        .doc("key [key ...]", "Determines whether one or more keys exist."),
-    row("TOUCH", -2, exists)
-        .read()
-        .fast()
-        .key_specs(LOOK_ALL)
-        .since("3.2.1")
-        .doc("key [key ...]", "Returns the number of existing keys after updating their last use."),
-    row("TYPE", 2, type_of)
-        .read()
-        .fast()
-        .key_specs(key::LOOK)
-        .doc("key", "Determines the type of value stored at a key."),
-    row("RENAME", 3, rename)
-        .write()
-        .key_specs(RENAME)
-        .doc("key newkey", "Renames a key and overwrites the destination."),
-    row("RENAMENX", 3, renamenx)
-        .write()
-        .fast()
-        .key_specs(RENAME_NEW)
-        .doc("key newkey", "Renames a key only when the target key name doesn't exist."),
-    row("COPY", -3, copy)
-        .write()
-        .deny_oom()
-        .key_specs(COPY)
-        .since("6.2.0")
-        .doc(
+pub(super) const COMMANDS: &[Spec] =
+    &[
+        row("DEL", -2, del)
+            .write()
+            .key_specs(REMOVE_ALL)
+            .doc("key [key ...]", "Deletes one or more keys."),
+        row("UNLINK", -2, del)
+            .write()
+            .fast()
+            .key_specs(REMOVE_ALL)
+            .since("4.0.0")
+            .doc("key [key ...]", "Asynchronously deletes one or more keys."),
+        row("EXISTS", -2, exists)
+            .read()
+            .fast()
+            .key_specs(LOOK_ALL)
+            .doc("key [key ...]", "Determines whether one or more keys exist."),
+        row("TOUCH", -2, exists).read().fast().key_specs(LOOK_ALL).since("3.2.1").doc(
+            "key [key ...]",
+            "Returns the number of existing keys after updating their last use.",
+        ),
+        row("TYPE", 2, type_of)
+            .read()
+            .fast()
+            .key_specs(key::LOOK)
+            .doc("key", "Determines the type of value stored at a key."),
+        row("RENAME", 3, rename)
+            .write()
+            .key_specs(RENAME)
+            .doc("key newkey", "Renames a key and overwrites the destination."),
+        row("RENAMENX", 3, renamenx)
+            .write()
+            .fast()
+            .key_specs(RENAME_NEW)
+            .doc("key newkey", "Renames a key only when the target key name doesn't exist."),
+        row("COPY", -3, copy).write().deny_oom().key_specs(COPY).since("6.2.0").doc(
             "source destination [DB destination-db] [REPLACE]",
             "Copies the value of a key to a new key.",
         ),
-    row("MOVE", 3, move_key)
-        .write()
-        .fast()
-        .key_specs(key::ACCESS_DELETE)
-        .doc("key db", "Moves a key to another database."),
-    row("SWAPDB", 3, swapdb)
-        .write()
-        .fast()
-        .of(Categories::DANGEROUS)
-        .since("4.0.0")
-        .doc("index1 index2", "Swaps two databases."),
-    row("KEYS", 2, keys)
-        .read()
-        .of(Categories::DANGEROUS)
-        .cost("O(N) with N being the number of keys in the database")
-        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
-        .doc("pattern", "Returns all key names that match a pattern."),
-    row("SCAN", -2, scan)
-        .read()
-        .since("2.8.0")
-        .tips(&["nondeterministic_output", "request_policy:special"])
-        .doc(
-            "cursor [MATCH pattern] [COUNT count] [TYPE type]",
-            "Iterates over the key names in the database.",
-        ),
-    row("RANDOMKEY", 1, randomkey)
-        .read()
-        .tips(&["request_policy:all_shards", "nondeterministic_output"])
-        .doc("", "Returns a random key name from the database."),
-    row("DBSIZE", 1, dbsize)
-        .read()
-        .fast()
-        .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
-        .doc("", "Returns the number of keys in the database."),
-    row("FLUSHDB", -1, flushdb)
-        .write()
-        .of(Categories::DANGEROUS)
-        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-        .doc("[ASYNC | SYNC]", "Removes all keys from the current database."),
-    row("FLUSHALL", -1, flushall)
-        .write()
-        .of(Categories::DANGEROUS)
-        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-        .doc("[ASYNC | SYNC]", "Removes all keys from all databases."),
-];
+        row("MOVE", 3, move_key)
+            .write()
+            .fast()
+            .key_specs(key::ACCESS_DELETE)
+            .doc("key db", "Moves a key to another database."),
+        row("SWAPDB", 3, swapdb)
+            .write()
+            .fast()
+            .of(Categories::DANGEROUS)
+            .since("4.0.0")
+            .doc("index1 index2", "Swaps two databases."),
+        row("KEYS", 2, keys)
+            .read()
+            .of(Categories::DANGEROUS)
+            .cost("O(N) with N being the number of keys in the database")
+            .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+            .doc("pattern", "Returns all key names that match a pattern."),
+        row("SCAN", -2, scan)
+            .read()
+            .since("2.8.0")
+            .tips(&["nondeterministic_output", "request_policy:special"])
+            .doc(
+                "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+                "Iterates over the key names in the database.",
+            ),
+        row("RANDOMKEY", 1, randomkey)
+            .read()
+            .tips(&["request_policy:all_shards", "nondeterministic_output"])
+            .doc("", "Returns a random key name from the database."),
+        row("DBSIZE", 1, dbsize)
+            .read()
+            .fast()
+            .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
+            .doc("", "Returns the number of keys in the database."),
+        row("FLUSHDB", -1, flushdb)
+            .write()
+            .of(Categories::DANGEROUS)
+            .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+            .doc("[ASYNC | SYNC]", "Removes all keys from the current database."),
+        row("FLUSHALL", -1, flushall)
+            .write()
+            .of(Categories::DANGEROUS)
+            .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+            .doc("[ASYNC | SYNC]", "Removes all keys from all databases."),
+    ];
 
 fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let mut removed = 0;
@@ -239,7 +235,9 @@ fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let parse = |index: usize, text| {
-        parse_int(args.at(index)).filter(|n| i32::try_from(*n).is_ok()).ok_or(CommandError::new(text))
+        parse_int(args.at(index))
+            .filter(|n| i32::try_from(*n).is_ok())
+            .ok_or(CommandError::new(text))
     };
     let a = parse(1, "ERR invalid first DB index")?;
     let b = parse(2, "ERR invalid second DB index")?;

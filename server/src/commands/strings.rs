@@ -13,17 +13,11 @@ const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> S
 
 const SET_KEY: &[KeySpec] = &[KeySpec::one(
     1,
-    KeyFlags::RW
-        .with(KeyFlags::ACCESS)
-        .with(KeyFlags::UPDATE)
-        .with(KeyFlags::VARIABLE_FLAGS),
+    KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::UPDATE).with(KeyFlags::VARIABLE_FLAGS),
 )];
-const SET_EACH: &[KeySpec] =
-    &[KeySpec::range(1, -1, 2, KeyFlags::OW.with(KeyFlags::UPDATE))];
-const INSERT_EACH: &[KeySpec] =
-    &[KeySpec::range(1, -1, 2, KeyFlags::OW.with(KeyFlags::INSERT))];
-const OVERWRITE_NEW: &[KeySpec] =
-    &[KeySpec::one(1, KeyFlags::OW.with(KeyFlags::INSERT))];
+const SET_EACH: &[KeySpec] = &[KeySpec::range(1, -1, 2, KeyFlags::OW.with(KeyFlags::UPDATE))];
+const INSERT_EACH: &[KeySpec] = &[KeySpec::range(1, -1, 2, KeyFlags::OW.with(KeyFlags::INSERT))];
+const OVERWRITE_NEW: &[KeySpec] = &[KeySpec::one(1, KeyFlags::OW.with(KeyFlags::INSERT))];
 
 pub(super) const COMMANDS: &[Spec] = &[
     row("SET", -3, set).write().deny_oom().key_specs(SET_KEY).doc(
@@ -205,12 +199,7 @@ impl<'a> Options<'a> {
     }
 }
 
-fn deadline(
-    ctx: &Ctx<'_>,
-    text: &[u8],
-    unit: Unit,
-    relative: bool,
-) -> Result<i64, CommandError> {
+fn deadline(ctx: &Ctx<'_>, text: &[u8], unit: Unit, relative: bool) -> Result<i64, CommandError> {
     let value = parse_int(text).ok_or(CommandError::NOT_AN_INTEGER)?;
     let invalid = || CommandError::invalid_expire(ctx.name());
     if value <= 0 {
@@ -337,9 +326,9 @@ fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         }
         ctx.data.set_deadline(key, Some(at as u64));
         ctx.changed(NotifyFlags::GENERIC, "expire", key);
-        return Ok(ctx.wrote_as(|| {
-            [OwnedRequest::new([b"PEXPIREAT", key, at.to_string().as_bytes()])]
-        }));
+        return Ok(
+            ctx.wrote_as(|| [OwnedRequest::new([b"PEXPIREAT", key, at.to_string().as_bytes()])])
+        );
     }
     let has_deadline = ctx.data.peek(key).is_some_and(|object| object.deadline().is_some());
     if options.persist && has_deadline {
@@ -513,9 +502,8 @@ fn incrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn decrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let by = int(args, 2)?
-        .checked_neg()
-        .ok_or(CommandError::new("ERR decrement would overflow"))?;
+    let by =
+        int(args, 2)?.checked_neg().ok_or(CommandError::new("ERR decrement would overflow"))?;
     add(ctx, &args[1], by)
 }
 
