@@ -477,9 +477,13 @@ fn call(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) -> bool {
     let start = ctx.stamp;
     crate::commands::monitor::feed(ctx, command, args);
     end_due_keys(ctx, command, args);
-    let (mark, revision) = (ctx.reply.mark(), ctx.data.keyspace.revision());
+    let before = Before {
+        mark: ctx.reply.mark(),
+        revision: ctx.data.keyspace.revision(),
+        stated: ctx.server.effects.stated(),
+    };
     let done = (command.spec.handler)(ctx, args);
-    let ok = finish(ctx, args, done, mark, revision);
+    let ok = finish(ctx, args, done, &before);
     note_misses(ctx);
     ctx.stamp = ctx.clock.stopwatch();
     let took = ctx.stamp.saturating_sub(start);
@@ -494,14 +498,19 @@ fn call(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) -> bool {
     ok
 }
 
+/// How things stood before a command.
+struct Before {
+    mark: usize,
+    revision: u64,
+    stated: u64,
+}
+
 /// States the effect or writes the error. In debug builds a change without an effect ends here.
-fn finish(ctx: &mut Ctx<'_>, args: Args<'_>, done: Done, mark: usize, revision: u64) -> bool {
-    let unchanged = matches!(done, Ok(Outcome::Unchanged | Outcome::Then(_)) | Err(_));
+fn finish(ctx: &mut Ctx<'_>, args: Args<'_>, done: Done, before: &Before) -> bool {
     debug_assert!(
-        !unchanged
-            || revision == ctx.data.keyspace.revision()
-            || ctx.command.spec.flags.has(Flags::MAY_REPLICATE)
-            || crate::commands::states_own_effects(ctx.command),
+        matches!(done, Ok(Outcome::Wrote | Outcome::WroteAs(_)))
+            || before.revision == ctx.data.keyspace.revision()
+            || before.stated != ctx.server.effects.stated(),
         "{args:?} changed data and stated no effect"
     );
     let db = ctx.data.db;
@@ -522,7 +531,7 @@ fn finish(ctx: &mut Ctx<'_>, args: Args<'_>, done: Done, mark: usize, revision: 
             true
         }
         Err(error) => {
-            ctx.reply.rollback(mark);
+            ctx.reply.rollback(before.mark);
             ctx.reply.error(error.text());
             ctx.server.stats.error(error.text());
             false

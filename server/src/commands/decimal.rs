@@ -204,6 +204,11 @@ impl fmt::Display for Decimal {
 }
 
 impl Decimal {
+    /// Whether it is infinite.
+    pub(super) fn is_infinite(&self) -> bool {
+        self.infinite
+    }
+
     /// 17 decimals, rounded, less trailing zeros.
     fn with_fraction(&self) -> String {
         const ONE: u128 = 100_000_000_000_000_000;

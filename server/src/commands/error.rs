@@ -23,6 +23,7 @@ texts! {
     NOT_A_FLOAT = "ERR value is not a valid float";
     OUT_OF_RANGE = "ERR value is out of range";
     INDEX_OUT_OF_RANGE = "ERR index out of range";
+    COUNT_OUT_OF_RANGE = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
     OFFSET_OUT_OF_RANGE = "ERR offset is out of range";
     MUST_BE_POSITIVE = "ERR value is out of range, must be positive";
     NO_SUCH_KEY = "ERR no such key";
@@ -45,6 +46,7 @@ texts! {
     READ_ONLY_REPLICA = "READONLY You can't write against a read only replica.";
     NO_REPLICAS = "NOREPLICAS Not enough good replicas to write.";
     NOT_FROM_SCRIPT = "ERR This Redis command is not allowed from script";
+    NUMFIELDS = "ERR numfields should be greater than 0 and match the provided number of fields";
     NO_PROTO = "NOPROTO unsupported protocol version";
 }
 

@@ -1,5 +1,459 @@
-//! Deadlines of hash fields: HEXPIRE, HTTL, HGETEX, HSETEX and friends.
+//! Deadlines of hash fields: HEXPIRE, HTTL, HGETEX, HSETEX and friends, as Valkey 9 has them.
 
-use super::Spec;
+use super::args::{self, Unit, is, parse_int};
+use super::key_deadlines::Conditions;
+use super::spec::{Categories, key};
+use super::{CommandError, Ctx, Done, Outcome, Spec};
+use crate::config::NotifyFlags;
+use crate::resp::{Args, OwnedRequest};
+use crate::store::Hash;
 
-pub(super) const COMMANDS: &[Spec] = &[];
+const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Spec {
+    Spec::new(name, arity, handler)
+        .fast()
+        .of(Categories::HASH)
+        .since("9.0.0")
+        .cost("O(N) where N is the number of specified fields.")
+}
+
+pub(super) const COMMANDS: &[Spec] = &[
+    row("HEXPIRE", -6, hexpire).write().deny_oom().key_specs(key::UPDATE).doc(
+        "key seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
+        "Sets the expiration time of hash fields in seconds.",
+    ),
+    row("HPEXPIRE", -6, hpexpire).write().deny_oom().key_specs(key::UPDATE).doc(
+        "key milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
+        "Sets the expiration time of hash fields in milliseconds.",
+    ),
+    row("HEXPIREAT", -6, hexpireat).write().deny_oom().key_specs(key::UPDATE).doc(
+        "key unix-time-seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
+        "Sets the expiration time of hash fields to a Unix timestamp.",
+    ),
+    row("HPEXPIREAT", -6, hpexpireat).write().deny_oom().key_specs(key::UPDATE).doc(
+        "key unix-time-milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
+        "Sets the expiration time of hash fields to a Unix milliseconds timestamp.",
+    ),
+    row("HTTL", -5, httl).read().key_specs(key::READ).doc(
+        "key FIELDS numfields field [field ...]",
+        "Returns the remaining time of hash fields in seconds.",
+    ),
+    row("HPTTL", -5, hpttl).read().key_specs(key::READ).doc(
+        "key FIELDS numfields field [field ...]",
+        "Returns the remaining time of hash fields in milliseconds.",
+    ),
+    row("HEXPIRETIME", -5, hexpiretime).read().key_specs(key::READ).doc(
+        "key FIELDS numfields field [field ...]",
+        "Returns the expiration time of hash fields as a Unix timestamp.",
+    ),
+    row("HPEXPIRETIME", -5, hpexpiretime).read().key_specs(key::READ).doc(
+        "key FIELDS numfields field [field ...]",
+        "Returns the expiration time of hash fields as a Unix milliseconds timestamp.",
+    ),
+    row("HPERSIST", -5, hpersist).write().key_specs(key::UPDATE).doc(
+        "key FIELDS numfields field [field ...]",
+        "Removes the expiration time of hash fields.",
+    ),
+    row("HGETEX", -5, hgetex).write().key_specs(key::ACCESS_UPDATE).doc(
+        "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST] FIELDS numfields field [field ...]",
+        "Returns the values of fields and sets or removes their expiration time.",
+    ),
+    row("HSETEX", -6, hsetex).write().deny_oom().key_specs(key::UPDATE).doc(
+        "key [NX | XX] [FNX | FXX] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL] FIELDS numfields field value [field value ...]",
+        "Sets the values of fields and their expiration time.",
+    ),
+    row("HGETDEL", -5, hgetdel).write().key_specs(key::ACCESS_DELETE).since("9.1.0").doc(
+        "key FIELDS numfields field [field ...]",
+        "Returns the values of fields and deletes them.",
+    ),
+];
+
+const NUMFIELDS: CommandError = CommandError::NUMFIELDS;
+
+/// Where the first field stands, if `FIELDS numfields` stands at `at` and the number is that of
+/// the arguments behind it, `width` for each field. `mismatch` says when it is not.
+fn fields_at(
+    args: Args<'_>,
+    at: usize,
+    width: usize,
+    mismatch: CommandError,
+) -> Result<usize, CommandError> {
+    let count = args.get(at + 1).ok_or(CommandError::SYNTAX)?;
+    let count = parse_int(count).ok_or(CommandError::NOT_AN_INTEGER)?;
+    let found = args.len() - (at + 2);
+    if count <= 0 || count.checked_mul(width as i64) != Some(found as i64) {
+        return Err(mismatch);
+    }
+    Ok(at + 2)
+}
+
+fn hexpire(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    expire(ctx, args, Unit::Seconds, true)
+}
+
+fn hpexpire(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    expire(ctx, args, Unit::Millis, true)
+}
+
+fn hexpireat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    expire(ctx, args, Unit::Seconds, false)
+}
+
+fn hpexpireat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    expire(ctx, args, Unit::Millis, false)
+}
+
+/// An absolute deadline from what a user wrote: not negative, not beyond what fits.
+fn deadline(
+    ctx: &Ctx<'_>,
+    text: &[u8],
+    unit: Unit,
+    relative: bool,
+) -> Result<i64, CommandError> {
+    let value = parse_int(text).ok_or(CommandError::NOT_AN_INTEGER)?;
+    let invalid = || CommandError::invalid_expire(ctx.name());
+    if value < 0 {
+        return Err(invalid());
+    }
+    args::deadline(value, unit, relative, ctx.now).ok_or_else(invalid)
+}
+
+/// What became of a field, as HEXPIRE answers it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Missing = -2,
+    Refused = 0,
+    Set = 1,
+    Deleted = 2,
+}
+
+fn expire(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, relative: bool) -> Done {
+    let fields = (3..args.len()).find(|at| is(&args[*at], "FIELDS")).ok_or(NUMFIELDS)?;
+    let first = fields_at(args, fields, 1, NUMFIELDS)?;
+    let conditions = Conditions::parse(args.first(fields).from(3))?;
+    let at = deadline(ctx, &args[2], unit, relative)?;
+    let (key, now, is_past) = (args.at(1), ctx.data.now, at <= ctx.now as i64);
+    let Some(mut hash) = ctx.data.write::<Hash>(key)? else {
+        return none_found(ctx, args.from(first));
+    };
+    let mut fates = Vec::with_capacity(args.len() - first);
+    for field in args.from(first).iter() {
+        let fate = if !hash.contains(field, now) {
+            Fate::Missing
+        } else if !conditions.allow(hash.deadline(field), at) {
+            Fate::Refused
+        } else if is_past {
+            hash.remove(field);
+            Fate::Deleted
+        } else {
+            hash.set_deadline(field, Some(at as u64));
+            Fate::Set
+        };
+        fates.push(fate);
+    }
+    let emptied = hash.is_empty();
+    drop(hash);
+    ctx.reply.array(fates.len());
+    fates.iter().for_each(|fate| ctx.reply.int(*fate as i64));
+    if fates.contains(&Fate::Set) {
+        ctx.changed(NotifyFlags::HASH, "hexpire", key);
+    }
+    if fates.contains(&Fate::Deleted) {
+        fields_gone(ctx, key, "hexpired", emptied);
+    }
+    let of = |wanted: Fate| -> Vec<Vec<u8>> {
+        let pairs = args.from(first).iter().zip(&fates);
+        pairs.filter(|(_, fate)| **fate == wanted).map(|(field, _)| field.to_vec()).collect()
+    };
+    if !fates.iter().any(|fate| matches!(fate, Fate::Set | Fate::Deleted)) {
+        return Ok(Outcome::Unchanged);
+    }
+    Ok(ctx.wrote_as(|| set_or_deleted(key, at, &of(Fate::Set), &of(Fate::Deleted))))
+}
+
+/// The effect of deadlines set and fields deleted.
+fn set_or_deleted(key: &[u8], at: i64, set: &[Vec<u8>], deleted: &[Vec<u8>]) -> Vec<OwnedRequest> {
+    let mut effects = Vec::new();
+    if !set.is_empty() {
+        let (at, count) = (at.to_string(), set.len().to_string());
+        let head = [b"HPEXPIREAT", key, at.as_bytes(), b"FIELDS", count.as_bytes()];
+        let fields = set.iter().map(Vec::as_slice);
+        effects.push(OwnedRequest::new(head.into_iter().chain(fields)));
+    }
+    if !deleted.is_empty() {
+        effects.push(hdel(key, deleted.iter().map(Vec::as_slice)));
+    }
+    effects
+}
+
+fn hdel<'a>(key: &'a [u8], fields: impl Iterator<Item = &'a [u8]>) -> OwnedRequest {
+    OwnedRequest::new([b"HDEL".as_slice(), key].into_iter().chain(fields))
+}
+
+/// Says that fields of a hash are gone, and perhaps the hash with them.
+fn fields_gone(ctx: &mut Ctx<'_>, key: &[u8], event: &str, emptied: bool) {
+    ctx.changed(NotifyFlags::HASH, event, key);
+    if emptied {
+        ctx.notify(NotifyFlags::GENERIC, "del", key);
+    }
+}
+
+/// -2 for every field of a key that does not exist.
+fn none_found(ctx: &mut Ctx<'_>, fields: Args<'_>) -> Done {
+    ctx.reply.array(fields.len());
+    fields.iter().for_each(|_| ctx.reply.int(-2));
+    Ok(Outcome::Unchanged)
+}
+
+fn httl(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let now = ctx.now;
+    remaining(ctx, args, |at| (at.saturating_sub(now) + 500) / 1000)
+}
+
+fn hpttl(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let now = ctx.now;
+    remaining(ctx, args, |at| at.saturating_sub(now))
+}
+
+fn hexpiretime(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    remaining(ctx, args, |at| at.saturating_add(500) / 1000)
+}
+
+fn hpexpiretime(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    remaining(ctx, args, |at| at)
+}
+
+fn remaining(ctx: &mut Ctx<'_>, args: Args<'_>, show: impl Fn(u64) -> u64) -> Done {
+    if !is(&args[2], "FIELDS") {
+        return Err(CommandError::SYNTAX);
+    }
+    let first = fields_at(args, 2, 1, CommandError::SYNTAX)?;
+    let now = ctx.data.now;
+    let Some(hash) = ctx.data.read::<Hash>(&args[1])? else {
+        return none_found(ctx, args.from(first));
+    };
+    ctx.reply.array(args.len() - first);
+    for field in args.from(first).iter() {
+        ctx.reply.int(match hash.deadline(field) {
+            _ if !hash.contains(field, now) => -2,
+            None => -1,
+            Some(at) => show(at) as i64,
+        });
+    }
+    Ok(Outcome::Unchanged)
+}
+
+fn hpersist(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    if !is(&args[2], "FIELDS") {
+        return Err(CommandError::SYNTAX);
+    }
+    let first = fields_at(args, 2, 1, NUMFIELDS)?;
+    let (key, now) = (args.at(1), ctx.data.now);
+    let Some(mut hash) = ctx.data.write::<Hash>(key)? else {
+        return none_found(ctx, args.from(first));
+    };
+    let mut persisted = 0;
+    ctx.reply.array(args.len() - first);
+    for field in args.from(first).iter() {
+        ctx.reply.int(if !hash.contains(field, now) {
+            -2
+        } else if hash.deadline(field).is_none() {
+            -1
+        } else {
+            hash.set_deadline(field, None);
+            persisted += 1;
+            1
+        });
+    }
+    drop(hash);
+    if persisted == 0 {
+        return Ok(Outcome::Unchanged);
+    }
+    ctx.changed(NotifyFlags::HASH, "hpersist", key);
+    Ok(Outcome::Wrote)
+}
+
+/// What HGETEX and HSETEX may be told before FIELDS.
+#[derive(Debug, Default)]
+struct Options {
+    key_new: bool,
+    key_old: bool,
+    fields_new: bool,
+    fields_old: bool,
+    keep_ttl: bool,
+    persist: bool,
+    at: Option<i64>,
+}
+
+impl Options {
+    fn parse(ctx: &Ctx<'_>, args: Args<'_>, sets: bool) -> Result<Self, CommandError> {
+        let mut found = Options::default();
+        let mut at = 2;
+        while at < args.len() {
+            let (option, value) = (args.at(at), args.get(at + 1));
+            let is_timed = found.at.is_some() || found.keep_ttl || found.persist;
+            let time = match option.to_ascii_uppercase().as_slice() {
+                b"EX" => Some((Unit::Seconds, true)),
+                b"PX" => Some((Unit::Millis, true)),
+                b"EXAT" => Some((Unit::Seconds, false)),
+                b"PXAT" => Some((Unit::Millis, false)),
+                _ => None,
+            };
+            match (time, value) {
+                (Some((unit, relative)), Some(value)) if !is_timed => {
+                    found.at = Some(deadline(ctx, value, unit, relative)?);
+                    at += 1;
+                }
+                _ if sets && is(option, "NX") && !found.key_old => found.key_new = true,
+                _ if sets && is(option, "XX") && !found.key_new => found.key_old = true,
+                _ if sets && is(option, "FNX") && !found.fields_old => found.fields_new = true,
+                _ if sets && is(option, "FXX") && !found.fields_new => found.fields_old = true,
+                _ if sets && is(option, "KEEPTTL") && !is_timed => found.keep_ttl = true,
+                _ if !sets && is(option, "PERSIST") && !is_timed => found.persist = true,
+                _ => return Err(CommandError::SYNTAX),
+            }
+            at += 1;
+        }
+        Ok(found)
+    }
+}
+
+fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let fields = (2..args.len()).find(|at| is(&args[*at], "FIELDS")).ok_or(NUMFIELDS)?;
+    let first = fields_at(args, fields, 1, NUMFIELDS)?;
+    let options = Options::parse(ctx, args.first(fields), false)?;
+    let (key, now) = (args.at(1), ctx.data.now);
+    let is_past = options.at.is_some_and(|at| at <= ctx.now as i64);
+    ctx.reply.array(args.len() - first);
+    let Some(mut hash) = ctx.data.write::<Hash>(key)? else {
+        args.from(first).iter().for_each(|_| ctx.reply.null());
+        return Ok(Outcome::Unchanged);
+    };
+    let mut touched = Vec::new();
+    for field in args.from(first).iter() {
+        let value = hash.get(field, now);
+        ctx.reply.bulk_or_null(value);
+        if value.is_none() {
+            continue;
+        }
+        let changes = match options.at {
+            Some(_) if is_past => hash.remove(field),
+            Some(at) => hash.set_deadline(field, Some(at as u64)),
+            None => {
+                options.persist
+                    && hash.deadline(field).is_some()
+                    && hash.set_deadline(field, None)
+            }
+        };
+        if changes {
+            touched.push(field.to_vec());
+        }
+    }
+    let emptied = hash.is_empty();
+    drop(hash);
+    if touched.is_empty() {
+        return Ok(Outcome::Unchanged);
+    }
+    match options.at {
+        Some(_) if is_past => fields_gone(ctx, key, "hexpired", emptied),
+        Some(_) => ctx.changed(NotifyFlags::HASH, "hexpire", key),
+        None => ctx.changed(NotifyFlags::HASH, "hpersist", key),
+    }
+    Ok(ctx.wrote_as(|| match options.at {
+        Some(at) if is_past => set_or_deleted(key, at, &[], &touched),
+        Some(at) => set_or_deleted(key, at, &touched, &[]),
+        None => {
+            let count = touched.len().to_string();
+            let head = [b"HPERSIST", key, b"FIELDS", count.as_bytes()];
+            let fields = touched.iter().map(Vec::as_slice);
+            vec![OwnedRequest::new(head.into_iter().chain(fields))]
+        }
+    }))
+}
+
+fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let fields = (2..args.len()).find(|at| is(&args[*at], "FIELDS")).ok_or(NUMFIELDS)?;
+    let first = fields_at(args, fields, 2, NUMFIELDS)?;
+    let options = Options::parse(ctx, args.first(fields), true)?;
+    let (key, now, limits) = (args.at(1), ctx.data.now, ctx.data.encodings().hash);
+    let pairs = args.from(first);
+    let names = || pairs.iter().step_by(2);
+    let hash = ctx.data.read::<Hash>(key)?;
+    let exists = hash.is_some();
+    let has = |field| hash.is_some_and(|hash| hash.contains(field, now));
+    let refused = (options.key_new && exists)
+        || (options.key_old && !exists)
+        || (options.fields_new && names().any(has))
+        || (options.fields_old && !names().all(has));
+    if refused {
+        ctx.reply.int(0);
+        return Ok(Outcome::Unchanged);
+    }
+    let is_past = options.at.is_some_and(|at| at <= ctx.now as i64);
+    let mut hash = ctx.data.create::<Hash>(key)?;
+    for at in (0..pairs.len()).step_by(2) {
+        let (field, value) = (pairs.at(at), pairs.at(at + 1));
+        if is_past {
+            hash.remove(field);
+        } else if options.keep_ttl {
+            hash.insert_keep_deadline(field, value, &limits);
+        } else {
+            hash.insert(field, value, &limits);
+            if let Some(at) = options.at {
+                hash.set_deadline(field, Some(at as u64));
+            }
+        }
+    }
+    let emptied = hash.is_empty();
+    drop(hash);
+    if is_past {
+        fields_gone(ctx, key, "hexpired", emptied && exists);
+    } else {
+        ctx.changed(NotifyFlags::HASH, "hset", key);
+        if options.at.is_some() {
+            ctx.notify(NotifyFlags::HASH, "hexpire", key);
+        }
+    }
+    ctx.reply.int(1);
+    Ok(ctx.wrote_as(|| {
+        if is_past {
+            return [hdel(key, names())];
+        }
+        let (count, at) = ((pairs.len() / 2).to_string(), options.at.unwrap_or(0).to_string());
+        let time: &[&[u8]] = match options.at {
+            Some(_) => &[b"PXAT", at.as_bytes()],
+            None if options.keep_ttl => &[b"KEEPTTL"],
+            None => &[],
+        };
+        let head = [b"HSETEX".as_slice(), key].into_iter().chain(time.iter().copied());
+        let head = head.chain([b"FIELDS".as_slice(), count.as_bytes()]);
+        [OwnedRequest::new(head.chain(pairs.iter()))]
+    }))
+}
+
+fn hgetdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    if !is(&args[2], "FIELDS") {
+        return Err(CommandError::SYNTAX);
+    }
+    let first = fields_at(args, 2, 1, NUMFIELDS)?;
+    let (key, now) = (args.at(1), ctx.data.now);
+    ctx.reply.array(args.len() - first);
+    let Some(mut hash) = ctx.data.write::<Hash>(key)? else {
+        args.from(first).iter().for_each(|_| ctx.reply.null());
+        return Ok(Outcome::Unchanged);
+    };
+    let mut removed = Vec::new();
+    for field in args.from(first).iter() {
+        let value = hash.get(field, now);
+        ctx.reply.bulk_or_null(value);
+        if value.is_some() && hash.remove(field) {
+            removed.push(field);
+        }
+    }
+    let emptied = hash.is_empty();
+    drop(hash);
+    if removed.is_empty() {
+        return Ok(Outcome::Unchanged);
+    }
+    fields_gone(ctx, key, "hdel", emptied);
+    Ok(ctx.wrote_as(|| [hdel(key, removed.into_iter())]))
+}

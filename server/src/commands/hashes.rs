@@ -276,6 +276,9 @@ fn hincrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn hincrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let by = decimal::parse(&args[3]).ok_or(CommandError::NOT_A_FLOAT)?;
+    if by.is_infinite() {
+        return Err(CommandError::new("ERR value is NaN or Infinity"));
+    }
     let (limits, now) = (ctx.data.encodings().hash, ctx.data.now);
     let mut hash = ctx.data.create::<Hash>(&args[1])?;
     let old = match hash.get(&args[2], now) {
@@ -320,9 +323,7 @@ fn hrandfield_count(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         4 if args::is(&args[3], "WITHVALUES") => true,
         _ => return Err(CommandError::SYNTAX),
     };
-    if count < -i64::MAX / 2 || (with_values && count.unsigned_abs() > i64::MAX as u64 / 2) {
-        return Err(CommandError::OUT_OF_RANGE);
-    }
+    check_random_count(count, with_values)?;
     let (now, mut rng) = (ctx.data.now, ctx.data.lookups.rng.fork());
     let Some(hash) = ctx.data.read::<Hash>(&args[1])? else {
         ctx.reply.array(0);
@@ -341,6 +342,18 @@ fn hrandfield_count(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         }
     }
     Ok(Outcome::Unchanged)
+}
+
+/// A count of draws must be negatable, and with values must fit twice.
+pub(super) fn check_random_count(count: i64, doubled: bool) -> Result<(), CommandError> {
+    if count == i64::MIN {
+        return Err(CommandError::COUNT_OUT_OF_RANGE);
+    }
+    let most = i64::MAX / 2;
+    if doubled && !(-most..=most).contains(&count) {
+        return Err(CommandError::OUT_OF_RANGE);
+    }
+    Ok(())
 }
 
 /// `count` different fields, or, if negative, as many draws that may repeat themselves.

@@ -57,7 +57,7 @@ pub(super) const COMMANDS: &[Spec] = &[
 
 /// When an EXPIRE applies.
 #[derive(Debug, Clone, Copy, Default)]
-struct Conditions {
+pub(super) struct Conditions {
     nx: bool,
     xx: bool,
     gt: bool,
@@ -65,7 +65,7 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn parse(args: Args<'_>) -> Result<Self, CommandError> {
+    pub(super) fn parse(args: Args<'_>) -> Result<Self, CommandError> {
         let mut found = Conditions::default();
         for option in args.iter() {
             match option {
@@ -93,7 +93,7 @@ impl Conditions {
     }
 
     /// Whether a key with deadline `old` (None = it never ends) is given deadline `new`.
-    fn allow(&self, old: Option<u64>, new: i64) -> bool {
+    pub(super) fn allow(&self, old: Option<u64>, new: i64) -> bool {
         match old.map(|old| old as i64) {
             _ if self.nx => old.is_none(),
             None => !(self.xx || self.gt),

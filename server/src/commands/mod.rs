@@ -123,11 +123,6 @@ fn unreachable_container(_: &mut Ctx<'_>, args: Args<'_>) -> Done {
 /// No later than this can a deadline be, in milliseconds: what fits a signed 64-bit integer.
 pub const LAST_DEADLINE: Millis = i64::MAX as u64;
 
-/// Whether a command's effects are stated by what it executes: EXEC and scripts.
-pub fn states_own_effects(command: Command) -> bool {
-    matches!(command.spec.name, "EXEC" | "EVAL" | "EVALSHA" | "CLOAKROOM" | "DEBUG")
-}
-
 /// Forgets a connection that has ended: its subscriptions, watches, waits.
 pub fn end_session(ctx: &mut Ctx<'_>) {
     let id = ctx.session.id();

@@ -92,11 +92,17 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
-/// A cursor as Redis takes it: digits, nothing around them.
+/// A cursor as Redis 7.0 takes it (`strtoul`): digits, a sign allowed, nothing around them.
 fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
-    std::str::from_utf8(text)
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        [b'+', digits @ ..] => (false, digits),
+        digits => (false, digits),
+    };
+    let value: u64 = std::str::from_utf8(digits)
         .ok()
-        .filter(|text| text.starts_with(|first: char| first.is_ascii_digit()))
-        .and_then(|text| text.parse().ok())
-        .ok_or(CommandError::INVALID_CURSOR)
+        .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
+        .and_then(|digits| digits.parse().ok())
+        .ok_or(CommandError::INVALID_CURSOR)?;
+    Ok(if negative { value.wrapping_neg() } else { value })
 }

@@ -161,7 +161,11 @@ impl<'a> Options<'a> {
         let mut at = from;
         while at < args.len() {
             let option = args.at(at);
-            let is_timed = options.expire.is_some() || options.keep_ttl || options.persist;
+            // The same option may be said again, and the last one counts; another may not.
+            let same = |unit, relative| {
+                options.expire.is_none_or(|(_, u, r)| (u, r) == (unit, relative))
+            };
+            let is_timed = options.keep_ttl || options.persist;
             let time = match option.to_ascii_uppercase().as_slice() {
                 b"EX" => Some((Unit::Seconds, true)),
                 b"PX" => Some((Unit::Millis, true)),
@@ -170,7 +174,7 @@ impl<'a> Options<'a> {
                 _ => None,
             };
             match (time, args.get(at + 1)) {
-                (Some((unit, relative)), Some(value)) if !is_timed => {
+                (Some((unit, relative)), Some(value)) if !is_timed && same(unit, relative) => {
                     options.expire = Some((value, unit, relative));
                     at += 1;
                 }
