@@ -103,12 +103,7 @@ fn hpexpireat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 /// An absolute deadline from what a user wrote: not negative, not beyond what fits.
-fn deadline(
-    ctx: &Ctx<'_>,
-    text: &[u8],
-    unit: Unit,
-    relative: bool,
-) -> Result<i64, CommandError> {
+fn deadline(ctx: &Ctx<'_>, text: &[u8], unit: Unit, relative: bool) -> Result<i64, CommandError> {
     let value = parse_int(text).ok_or(CommandError::NOT_AN_INTEGER)?;
     let invalid = || CommandError::invalid_expire(ctx.name());
     if value < 0 {
@@ -339,9 +334,7 @@ fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             Some(_) if is_past => hash.remove(field),
             Some(at) => hash.set_deadline(field, Some(at as u64)),
             None => {
-                options.persist
-                    && hash.deadline(field).is_some()
-                    && hash.set_deadline(field, None)
+                options.persist && hash.deadline(field).is_some() && hash.set_deadline(field, None)
             }
         };
         if changes {

@@ -315,7 +315,8 @@ fn combine(ctx: &mut Ctx<'_>, keys: Args<'_>, how: Combine) -> Result<Members, C
         ctx.data.read::<Set>(key)?;
     }
     let data = &ctx.data;
-    let set = |key| data.peek(key).and_then(|object| <Set as crate::store::Kind>::of(object.value()));
+    let set =
+        |key| data.peek(key).and_then(|object| <Set as crate::store::Kind>::of(object.value()));
     let sets: Vec<Option<&Set>> = keys.iter().map(set).collect();
     let owned = |set: &Set| set.iter().map(std::borrow::Cow::into_owned).collect::<Members>();
     Ok(match how {

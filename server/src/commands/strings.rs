@@ -162,9 +162,8 @@ impl<'a> Options<'a> {
         while at < args.len() {
             let option = args.at(at);
             // The same option may be said again, and the last one counts; another may not.
-            let same = |unit, relative| {
-                options.expire.is_none_or(|(_, u, r)| (u, r) == (unit, relative))
-            };
+            let same =
+                |unit, relative| options.expire.is_none_or(|(_, u, r)| (u, r) == (unit, relative));
             let is_timed = options.keep_ttl || options.persist;
             let time = match option.to_ascii_uppercase().as_slice() {
                 b"EX" => Some((Unit::Seconds, true)),

@@ -138,10 +138,11 @@ pub(super) const COMMANDS: &[Spec] = &[
             "key max min [WITHSCORES] [LIMIT offset count]",
             "Returns members within a range of scores in reverse order.",
         ),
-    row("ZRANGEBYLEX", -4, range::zrangebylex).read().key_specs(key::READ).since("2.8.9").doc(
-        "key min max [LIMIT offset count]",
-        "Returns members within a lexicographical range.",
-    ),
+    row("ZRANGEBYLEX", -4, range::zrangebylex)
+        .read()
+        .key_specs(key::READ)
+        .since("2.8.9")
+        .doc("key min max [LIMIT offset count]", "Returns members within a lexicographical range."),
     row("ZREVRANGEBYLEX", -4, range::zrevrangebylex)
         .read()
         .key_specs(key::READ)

@@ -38,8 +38,8 @@ pub(super) fn score_range(
             [b'(', digits @ ..] => (true, digits),
             digits => (false, digits),
         };
-        let score = parse_float(digits)
-            .ok_or(CommandError::new("ERR min or max is not a float"))?;
+        let score =
+            parse_float(digits).ok_or(CommandError::new("ERR min or max is not a float"))?;
         Ok::<_, CommandError>(ScoreBound { score, exclusive })
     };
     Ok((bound(min)?, bound(max)?))
@@ -122,9 +122,13 @@ impl<'a> Query<'a> {
     /// What to look for, its bounds read; the ranks of a set follow when it is there.
     fn ranks(&self) -> Result<impl Fn(&SortedSet) -> Range<usize> + 'a, CommandError> {
         let Query { by, reverse, limit, .. } = *self;
-        let (low, high) =
-            if reverse && by != By::Rank { (self.second, self.first) } else { (self.first, self.second) };
-        let integer = |text| super::super::args::parse_int(text).ok_or(CommandError::NOT_AN_INTEGER);
+        let (low, high) = if reverse && by != By::Rank {
+            (self.second, self.first)
+        } else {
+            (self.first, self.second)
+        };
+        let integer =
+            |text| super::super::args::parse_int(text).ok_or(CommandError::NOT_AN_INTEGER);
         let zero = ScoreBound { score: 0.0, exclusive: false };
         let (mut ranks, mut scores, mut lex) =
             ((0, 0), (zero, zero), (LexBound::First, LexBound::Last));
