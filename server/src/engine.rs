@@ -427,7 +427,13 @@ fn reject(ctx: &mut Ctx<'_>, command: Option<Command>, error: &CommandError) {
         ctx.server.stats.commands[command.id].rejected += 1;
     }
     ctx.server.stats.error(error.text());
-    ctx.reply.error(error.text());
+    if command.is_some_and(|command| command.spec.name == "EXEC") {
+        crate::commands::abort_transaction(ctx);
+        let cause = error.text().strip_prefix("ERR ").unwrap_or(error.text());
+        ctx.reply.error(&format!("EXECABORT Transaction discarded because of: {cause}"));
+    } else {
+        ctx.reply.error(error.text());
+    }
 }
 
 fn is_for_subscribers(command: Command) -> bool {

@@ -119,16 +119,7 @@ struct Outbox {
     over_soft: Option<Millis>,
 }
 
-/// How much may wait for a client (`client-output-buffer-limit`); 0 = no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct OutputLimit {
-    /// Bytes at which the client is closed at once.
-    pub hard: u64,
-    /// Bytes at which it is closed if they stay for `soft_seconds`.
-    pub soft: u64,
-    /// See `soft`.
-    pub soft_seconds: u64,
-}
+pub use crate::config::OutputLimit;
 
 /// Why a connection that waits is to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -399,6 +390,8 @@ pub struct Session<C> {
     pub reply_mode: ReplyMode,
     /// Why it waits.
     pub waiting: Option<Waiting>,
+    /// EXEC is executing its requests: they do not wait.
+    pub in_exec: bool,
     /// It is a script's: some commands are not for it.
     pub in_script: bool,
     /// What it was asked to do comes from a primary: nothing is hidden or refused.
@@ -429,6 +422,7 @@ impl<C> Session<C> {
             no_touch: false,
             reply_mode: ReplyMode::On,
             waiting: None,
+            in_exec: false,
             in_script: false,
             is_primary_link: false,
             notes: BTreeMap::new(),

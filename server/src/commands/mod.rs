@@ -126,8 +126,25 @@ pub const LAST_DEADLINE: Millis = i64::MAX as u64;
 /// Forgets a connection that has ended: its subscriptions, watches, waits.
 pub fn end_session(ctx: &mut Ctx<'_>) {
     let id = ctx.session.id();
+    pubsub::forget(ctx);
+    transactions::forget_watched(ctx);
     ctx.server.waits.cancel(id);
     ctx.server.monitors.retain(|client| client.id != id);
+}
+
+/// Ends a transaction that cannot be executed.
+pub fn abort_transaction(ctx: &mut Ctx<'_>) {
+    ctx.session.transaction = None;
+    transactions::forget_watched(ctx);
+}
+
+/// The error of a subcommand that was given too much or too little.
+fn wrong_subcommand(ctx: &Ctx<'_>, args: Args<'_>) -> CommandError {
+    let container = ctx.name().split('|').next().unwrap_or_default().to_uppercase();
+    let given = String::from_utf8_lossy(&args[1]);
+    CommandError::new(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{given}'. Try {container} HELP."
+    ))
 }
 
 /// Writes a container's help: its lines between Redis's usual first and last ones.

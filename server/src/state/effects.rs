@@ -9,6 +9,8 @@ use crate::resp::OwnedRequest;
 pub struct Effects {
     /// How many were stated since the start.
     stated: u64,
+    /// Groups that have begun: effects in them belong together.
+    depth: u32,
     /// Kept until taken, if somebody records.
     log: Option<Vec<(usize, OwnedRequest)>>,
 }
@@ -35,6 +37,16 @@ impl Effects {
         if let Some(log) = &mut self.log {
             log.push((db, effect()));
         }
+    }
+
+    /// What follows belongs together, until [`Effects::end_group`].
+    pub fn begin_group(&mut self) {
+        self.depth += 1;
+    }
+
+    /// Ends what [`Effects::begin_group`] began.
+    pub fn end_group(&mut self) {
+        self.depth -= 1;
     }
 
     /// How many effects were stated since the start (INFO's changes since the last save).

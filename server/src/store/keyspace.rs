@@ -227,6 +227,11 @@ impl Db {
         self.objects.get(key).map(|object| &**object).filter(|object| !object.is_due(now))
     }
 
+    /// Whether `key` is past its deadline at `now` and has not been taken out yet.
+    pub fn holds_due(&self, key: &[u8], now: Millis) -> bool {
+        self.objects.get(key).is_some_and(|object| object.is_due(now))
+    }
+
     /// The object under `key` with its use still to be recorded, unless its time is over.
     pub fn get_used(
         &mut self,

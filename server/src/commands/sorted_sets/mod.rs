@@ -196,7 +196,8 @@ fn members_gone(ctx: &mut Ctx<'_>, event: &str, key: &[u8], emptied: bool) {
 }
 
 fn score(text: &[u8]) -> Result<f64, CommandError> {
-    parse_float(text).ok_or(CommandError::NOT_A_FLOAT)
+    // Adding zero makes -0 the 0 that Redis shows.
+    parse_float(text).map(|score| score + 0.0).ok_or(CommandError::NOT_A_FLOAT)
 }
 
 fn zscore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {

@@ -38,8 +38,10 @@ pub(super) fn score_range(
             [b'(', digits @ ..] => (true, digits),
             digits => (false, digits),
         };
-        let score =
-            parse_float(digits).ok_or(CommandError::new("ERR min or max is not a float"))?;
+        // C's `strtod` reads nothing as 0 and passes over blanks in front, and Redis lets it here.
+        let digits = digits.trim_ascii_start();
+        let score = if digits.is_empty() { Some(0.0) } else { parse_float(digits) };
+        let score = score.ok_or(CommandError::new("ERR min or max is not a float"))?;
         Ok::<_, CommandError>(ScoreBound { score, exclusive })
     };
     Ok((bound(min)?, bound(max)?))
@@ -95,11 +97,11 @@ impl<'a> Query<'a> {
             } else if is(word, "LIMIT") && left >= 2 {
                 query.limit = Some((int(args, at + 1)?, int(args, at + 2)?));
                 at += 2;
-            } else if fixed.is_none() && is(word, "REV") {
+            } else if fixed.is_none() && !query.reverse && is(word, "REV") {
                 query.reverse = true;
-            } else if fixed.is_none() && is(word, "BYSCORE") {
+            } else if fixed.is_none() && query.by == By::Rank && is(word, "BYSCORE") {
                 query.by = By::Score;
-            } else if fixed.is_none() && is(word, "BYLEX") {
+            } else if fixed.is_none() && query.by == By::Rank && is(word, "BYLEX") {
                 query.by = By::Lex;
             } else {
                 return Err(CommandError::SYNTAX);
