@@ -495,10 +495,7 @@ fn call(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) -> bool {
     let took = ctx.stamp.saturating_sub(start);
     let stats = &mut ctx.server.stats;
     stats.total_commands += 1;
-    let counters = &mut stats.commands[command.id];
-    counters.calls += 1;
-    counters.micros += took;
-    counters.failed += u64::from(!ok);
+    stats.commands[command.id].count(took, ok);
     crate::commands::slowlog::note(ctx, command, args, took);
     ctx.command = outer;
     ok

@@ -1,35 +1,59 @@
 //! Connection commands: PING, ECHO, SELECT, QUIT, RESET, AUTH, HELLO.
 
+use super::args::{int, is, parse_int};
 use super::spec::{Categories, Flags};
-use super::{Action, CommandError, Ctx, Done, Outcome, Spec, args::int};
-use crate::resp::Args;
+use super::{Action, CommandError, Ctx, Done, Outcome, Spec};
+use crate::resp::{Args, Protocol};
+use crate::session::ReplyMode;
+
+const ANYTIME: Flags = Flags::NO_SCRIPT
+    .with(Flags::LOADING)
+    .with(Flags::STALE)
+    .with(Flags::NO_AUTH)
+    .with(Flags::ALLOW_BUSY);
 
 pub(super) const COMMANDS: &[Spec] = &[
     Spec::new("PING", -1, ping)
         .fast()
         .of(Categories::CONNECTION)
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .doc("[message]", "Returns the server's liveliness response."),
     Spec::new("ECHO", 2, echo)
         .fast()
-        .flags(Flags::LOADING.with(Flags::STALE))
+        .always()
         .of(Categories::CONNECTION)
         .doc("message", "Returns the given string."),
     Spec::new("SELECT", 2, select)
         .fast()
-        .flags(Flags::LOADING.with(Flags::STALE))
+        .always()
         .of(Categories::CONNECTION)
         .doc("index", "Changes the selected database."),
     Spec::new("QUIT", -1, quit)
         .fast()
-        .flags(
-            Flags::NO_SCRIPT
-                .with(Flags::LOADING)
-                .with(Flags::STALE)
-                .with(Flags::NO_AUTH)
-                .with(Flags::ALLOW_BUSY),
-        )
+        .flags(ANYTIME)
         .of(Categories::CONNECTION)
         .doc("", "Closes the connection."),
+    Spec::new("RESET", 1, reset)
+        .fast()
+        .flags(ANYTIME)
+        .of(Categories::CONNECTION)
+        .since("6.2.0")
+        .doc("", "Resets the connection."),
+    Spec::new("AUTH", -2, auth)
+        .fast()
+        .flags(ANYTIME)
+        .flags(Flags::SKIP_MONITOR.with(Flags::SKIP_SLOWLOG))
+        .of(Categories::CONNECTION)
+        .doc("[username] password", "Authenticates the connection."),
+    Spec::new("HELLO", -1, hello)
+        .fast()
+        .flags(ANYTIME)
+        .of(Categories::CONNECTION)
+        .since("6.0.0")
+        .doc(
+            "[protover [AUTH username password] [SETNAME clientname]]",
+            "Handshakes with the server.",
+        ),
 ];
 
 fn ping(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -56,8 +80,10 @@ fn echo(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let index = int(args, 1)?;
-    let count = ctx.data.keyspace.databases() as i64;
-    if !(0..count).contains(&index) {
+    if i32::try_from(index).is_err() {
+        return Err(CommandError::NOT_AN_INTEGER);
+    }
+    if !(0..ctx.data.keyspace.databases() as i64).contains(&index) {
         return Err(CommandError::DB_OUT_OF_RANGE);
     }
     ctx.select(index as usize);
@@ -68,4 +94,129 @@ fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 fn quit(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     ctx.reply.ok();
     Ok(Outcome::Then(Action::Close))
+}
+
+fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    super::end_session(ctx);
+    let session = &mut *ctx.session;
+    session.transaction = None;
+    session.monitor = false;
+    session.no_evict = false;
+    session.no_touch = false;
+    session.reply_mode = ReplyMode::On;
+    session.name.clear();
+    session.protocol = Protocol::Resp2;
+    session.user = ctx.server.config.requirepass.is_empty().then(|| "default".to_owned());
+    ctx.select(0);
+    ctx.reply.set_protocol(Protocol::Resp2);
+    ctx.session.publish(ctx.now);
+    ctx.reply.simple("RESET");
+    Ok(Outcome::Unchanged)
+}
+
+fn auth(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let (user, password) = match args.len() {
+        2 if ctx.server.config.requirepass.is_empty() => {
+            return Err(CommandError::new(
+                "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
+            ));
+        }
+        2 => (&b"default"[..], args.at(1)),
+        3 => (args.at(1), args.at(2)),
+        _ => return Err(CommandError::SYNTAX),
+    };
+    authenticate(ctx, user, password)?;
+    ctx.reply.ok();
+    Ok(Outcome::Unchanged)
+}
+
+/// Checks a password in a time that tells nothing of where it differs.
+fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
+    use sha2::{Digest, Sha256};
+    let expected = ctx.server.config.requirepass.as_bytes();
+    let digests = [expected, password].map(Sha256::digest);
+    let differs = digests[0].iter().zip(&digests[1]).fold(0, |all, (a, b)| all | (a ^ b));
+    let is_right = expected.is_empty() || differs == 0;
+    if user != b"default" || !is_right {
+        return Err(CommandError::WRONG_PASS);
+    }
+    ctx.session.user = Some("default".to_owned());
+    Ok(())
+}
+
+/// Whether a name or another label may be set: printable, without blanks.
+pub(super) fn is_label(text: &[u8]) -> bool {
+    text.iter().all(|byte| byte.is_ascii_graphic())
+}
+
+/// The error of a name that may not be set.
+pub(super) const BAD_NAME: CommandError = CommandError::BAD_CLIENT_NAME;
+
+fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let protocol = match args.get(1) {
+        None => ctx.session.protocol,
+        Some(text) => match parse_int(text) {
+            Some(2) => Protocol::Resp2,
+            Some(3) => Protocol::Resp3,
+            Some(_) => return Err(CommandError::NO_PROTO),
+            None => {
+                return Err(CommandError::new(
+                    "ERR Protocol version is not an integer or out of range",
+                ));
+            }
+        },
+    };
+    let (mut name, mut credentials, mut at) = (None, None, 2);
+    while let Some(option) = args.get(at) {
+        let left = args.len() - at - 1;
+        if is(option, "AUTH") && left >= 2 {
+            credentials = Some((args.at(at + 1), args.at(at + 2)));
+            at += 3;
+        } else if is(option, "SETNAME") && left >= 1 {
+            if !is_label(args.at(at + 1)) {
+                return Err(BAD_NAME);
+            }
+            name = Some(args.at(at + 1));
+            at += 2;
+        } else {
+            let option = String::from_utf8_lossy(option);
+            return Err(CommandError::new(format!("ERR Syntax error in HELLO option '{option}'")));
+        }
+    }
+    if let Some((user, password)) = credentials {
+        authenticate(ctx, user, password)?;
+    }
+    if ctx.session.user.is_none() {
+        return Err(CommandError::new(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+        ));
+    }
+    if let Some(name) = name {
+        ctx.session.name = name.to_vec();
+    }
+    ctx.session.protocol = protocol;
+    ctx.reply.set_protocol(protocol);
+    ctx.session.publish(ctx.now);
+    greet(ctx);
+    Ok(Outcome::Unchanged)
+}
+
+/// What HELLO answers.
+fn greet(ctx: &mut Ctx<'_>) {
+    let reply = &mut ctx.reply;
+    reply.map(7);
+    for (field, value) in [("server", "redis"), ("version", super::info::REDIS_VERSION)] {
+        reply.text(field);
+        reply.text(value);
+    }
+    reply.text("proto");
+    reply.int(if ctx.session.protocol == Protocol::Resp3 { 3 } else { 2 });
+    reply.text("id");
+    reply.int(ctx.session.id() as i64);
+    for (field, value) in [("mode", "standalone"), ("role", "master")] {
+        reply.text(field);
+        reply.text(value);
+    }
+    reply.text("modules");
+    reply.array(0);
 }

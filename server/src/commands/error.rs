@@ -47,6 +47,7 @@ texts! {
     NO_REPLICAS = "NOREPLICAS Not enough good replicas to write.";
     NOT_FROM_SCRIPT = "ERR This Redis command is not allowed from script";
     NUMFIELDS = "ERR numfields should be greater than 0 and match the provided number of fields";
+    BAD_CLIENT_NAME = "ERR Client names cannot contain spaces, newlines or special characters.";
     NO_PROTO = "NOPROTO unsupported protocol version";
 }
 

@@ -1,5 +1,158 @@
 //! MEMORY: what takes how much.
 
-use super::Spec;
+use super::args::{is, parse_int};
+use super::spec::{Handler, KeyFlags, KeySpec};
+use super::{CommandError, Ctx, Done, Outcome, Spec};
+use crate::resp::Args;
 
-pub(super) const COMMANDS: &[Spec] = &[];
+const KEY: &[KeySpec] = &[KeySpec::one(2, KeyFlags::RO)];
+
+const fn sub(name: &'static str, arity: i32, handler: Handler) -> Spec {
+    Spec::new(name, arity, handler).since("4.0.0").tips(&["nondeterministic_output"])
+}
+
+pub(super) const COMMANDS: &[Spec] = &[Spec::container(
+    "MEMORY",
+    &[
+        sub("USAGE", -3, usage)
+            .read()
+            .key_specs(KEY)
+            .doc("key [SAMPLES count]", "Estimates the memory usage of a key."),
+        sub("STATS", 2, stats).doc("", "Returns details about memory usage."),
+        sub("DOCTOR", 2, doctor).doc("", "Outputs a memory problems report."),
+        sub("MALLOC-STATS", 2, malloc_stats).doc("", "Returns the allocator statistics."),
+        sub("PURGE", 2, purge).doc("", "Asks the allocator to release memory."),
+        sub("HELP", 2, help).always().doc("", "Returns helpful text about the subcommands."),
+    ],
+)
+.since("4.0.0")
+.doc("subcommand", "A container for memory diagnostics commands.")];
+
+/// What a server takes before its first key: tables, threads, code's own data. Measured.
+pub(super) const BASE: usize = 800 * 1024;
+
+/// Bytes in use, as `maxmemory` counts them.
+pub(super) fn used(ctx: &Ctx<'_>) -> usize {
+    BASE + ctx.data.keyspace.bytes() + clients(ctx)
+}
+
+/// Bytes that connections hold.
+pub(super) fn clients(ctx: &Ctx<'_>) -> usize {
+    const EACH: usize = 1024;
+    ctx.server.clients.buffered() + ctx.server.clients.len() * EACH
+}
+
+/// The process's resident bytes, where the system tells.
+pub(super) fn resident() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: usize = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * 4096)
+}
+
+/// The machine's memory, where the system tells.
+pub(super) fn system() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib: usize = text.lines().next()?.split_whitespace().nth(1)?.parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// Seconds of user and system time so far, where the system tells.
+pub(super) fn cpu_seconds() -> Option<(f64, f64)> {
+    let text = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let mut next = || Some(fields.next()?.parse::<f64>().ok()? / 100.0);
+    Some((next()?, next()?))
+}
+
+fn usage(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    match (args.get(3), args.get(4)) {
+        (None, _) => {}
+        (Some(word), Some(count)) if args.len() == 5 && is(word, "SAMPLES") => {
+            let count = parse_int(count).ok_or(CommandError::NOT_AN_INTEGER)?;
+            if count < 0 {
+                return Err(CommandError::SYNTAX);
+            }
+        }
+        _ => return Err(CommandError::SYNTAX),
+    }
+    // All is counted, so that nothing has to be sampled.
+    match ctx.data.peek(&args[2]).map(crate::store::Object::bytes) {
+        Some(bytes) => ctx.reply.len(bytes),
+        None => ctx.reply.null(),
+    }
+    Ok(Outcome::Unchanged)
+}
+
+fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    let (used, keys) = (used(ctx), ctx.data.keyspace.len());
+    let dataset = ctx.data.keyspace.bytes();
+    let peak = ctx.server.stats.peak_memory.max(used);
+    let resident = resident().unwrap_or(used);
+    let figures: &[(&str, usize)] = &[
+        ("peak.allocated", peak),
+        ("total.allocated", used),
+        ("startup.allocated", BASE),
+        ("replication.backlog", 0),
+        ("clients.slaves", 0),
+        ("clients.normal", clients(ctx)),
+        ("cluster.links", 0),
+        ("aof.buffer", 0),
+        ("lua.caches", 0),
+        ("functions.caches", 0),
+        ("overhead.total", used - dataset),
+        ("keys.count", keys),
+        ("keys.bytes-per-key", dataset / keys.max(1)),
+        ("dataset.bytes", dataset),
+    ];
+    let ratios: &[(&str, f64)] = &[
+        ("dataset.percentage", dataset as f64 * 100.0 / used as f64),
+        ("peak.percentage", used as f64 * 100.0 / peak as f64),
+        ("fragmentation", resident as f64 / used as f64),
+    ];
+    ctx.reply.map(figures.len() + ratios.len());
+    for (name, value) in figures {
+        ctx.reply.text(name);
+        ctx.reply.len(*value);
+    }
+    for (name, value) in ratios {
+        ctx.reply.text(name);
+        ctx.reply.double(*value);
+    }
+    Ok(Outcome::Unchanged)
+}
+
+fn doctor(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    ctx.reply.verbatim(
+        "There is too little data here for a diagnosis; fill the server and ask again.\n",
+    );
+    Ok(Outcome::Unchanged)
+}
+
+fn malloc_stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    ctx.reply.text("Stats not supported for the current allocator");
+    Ok(Outcome::Unchanged)
+}
+
+fn purge(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    ctx.reply.ok();
+    Ok(Outcome::Unchanged)
+}
+
+fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    super::help(
+        ctx,
+        &[
+            "DOCTOR",
+            "    Return memory problems reports.",
+            "MALLOC-STATS",
+            "    Return internal statistics report from the memory allocator.",
+            "PURGE",
+            "    Attempt to purge dirty pages for reclamation by the allocator.",
+            "STATS",
+            "    Return information about the memory usage of the server.",
+            "USAGE <key> [SAMPLES <count>]",
+            "    Return memory in bytes used by <key> and its value. Nested values are",
+            "    sampled up to <count> times (default: 5, 0 means sample all).",
+        ],
+    )
+}

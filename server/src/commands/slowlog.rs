@@ -1,13 +1,124 @@
 //! SLOWLOG: requests that took long.
 
-use super::{Command, Ctx, Spec};
+use super::args::parse_int;
+use super::spec::{Flags, Handler};
+use super::{Command, CommandError, Ctx, Done, Outcome, Spec};
 use crate::clock::Micros;
 use crate::resp::Args;
+use crate::state::SlowRequest;
 
-pub(super) const COMMANDS: &[Spec] = &[];
+const fn sub(name: &'static str, arity: i32, handler: Handler) -> Spec {
+    Spec::new(name, arity, handler).admin().always().since("2.2.12")
+}
+
+pub(super) const COMMANDS: &[Spec] = &[Spec::container(
+    "SLOWLOG",
+    &[
+        sub("GET", -2, get).doc("[count]", "Returns the slow log's entries."),
+        sub("LEN", 2, len).doc("", "Returns the number of entries in the slow log."),
+        sub("RESET", 2, reset).doc("", "Clears all entries from the slow log."),
+        sub("HELP", 2, help).doc("", "Returns helpful text about the subcommands."),
+    ],
+)
+.admin()
+.since("2.2.12")
+.doc("subcommand", "A container for slow log commands.")];
+
+/// Arguments and bytes of each that are kept, as in Redis.
+const KEPT_ARGUMENTS: usize = 32;
+const KEPT_BYTES: usize = 128;
+
+/// GET without a count.
+const DEFAULT_COUNT: i64 = 10;
 
 /// Notes a request that took at least `slowlog-log-slower-than`.
 #[inline]
 pub fn note(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>, took: Micros) {
-    let _ = (ctx, command, args, took);
+    let slow = ctx.server.config.slowlog_log_slower_than;
+    if slow >= 0 && took >= slow as u64 && !command.spec.flags.has(Flags::SKIP_SLOWLOG) {
+        keep(ctx, args, took);
+    }
+}
+
+#[cold]
+fn keep(ctx: &mut Ctx<'_>, args: Args<'_>, took: Micros) {
+    let most = ctx.server.config.slowlog_max_len as usize;
+    let request = SlowRequest {
+        id: 0,
+        at: ctx.now / 1000,
+        took,
+        args: shorten(args),
+        addr: ctx.session.client.addr.clone(),
+        name: ctx.session.name.clone(),
+    };
+    ctx.server.slowlog.add(request, most);
+}
+
+fn shorten(args: Args<'_>) -> Vec<Vec<u8>> {
+    let shown = if args.len() > KEPT_ARGUMENTS { KEPT_ARGUMENTS - 1 } else { args.len() };
+    let mut kept: Vec<Vec<u8>> = args.first(shown).iter().map(shorten_one).collect();
+    if shown < args.len() {
+        kept.push(format!("... ({} more arguments)", args.len() - shown).into_bytes());
+    }
+    kept
+}
+
+fn shorten_one(arg: &[u8]) -> Vec<u8> {
+    if arg.len() <= KEPT_BYTES {
+        return arg.to_vec();
+    }
+    let more = format!("... ({} more bytes)", arg.len() - KEPT_BYTES);
+    [&arg[..KEPT_BYTES], more.as_bytes()].concat()
+}
+
+fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let count = match args.len() {
+        2 => DEFAULT_COUNT,
+        3 => parse_int(&args[2])
+            .filter(|count| *count >= -1)
+            .ok_or(CommandError::new("ERR count should be greater than or equal to -1"))?,
+        _ => return Err(super::wrong_subcommand(ctx, args)),
+    };
+    let wanted = if count < 0 { usize::MAX } else { count as usize };
+    let entries: Vec<_> = ctx.server.slowlog.newest().take(wanted).collect();
+    ctx.reply.array(entries.len());
+    for entry in entries {
+        ctx.reply.array(6);
+        ctx.reply.int(entry.id as i64);
+        ctx.reply.int(entry.at as i64);
+        ctx.reply.int(entry.took as i64);
+        ctx.reply.array(entry.args.len());
+        entry.args.iter().for_each(|arg| ctx.reply.bulk(arg));
+        ctx.reply.text(&entry.addr);
+        ctx.reply.bulk(&entry.name);
+    }
+    Ok(Outcome::Unchanged)
+}
+
+fn len(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    ctx.reply.len(ctx.server.slowlog.len());
+    Ok(Outcome::Unchanged)
+}
+
+fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    ctx.server.slowlog.trim(0);
+    ctx.reply.ok();
+    Ok(Outcome::Unchanged)
+}
+
+fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    super::help(
+        ctx,
+        &[
+            "GET [<count>]",
+            "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
+            "    Entries are made of:",
+            "    id, timestamp, time in microseconds, arguments array, client IP and port,",
+            "    client name",
+            "LEN",
+            "    Return the length of the slowlog.",
+            "RESET",
+            "    Reset the slowlog.",
+        ],
+    )
 }

@@ -51,6 +51,15 @@ impl Clients {
         self.len() == 0
     }
 
+    /// Bytes that wait in all connections' buffers.
+    pub fn buffered(&self) -> usize {
+        let waiting = |client: &Arc<Client>| {
+            let view = client.view.lock();
+            view.query.0 + view.output + view.queued_bytes
+        };
+        self.by_id.iter().map(|client| waiting(&client)).sum()
+    }
+
     /// All connections, oldest first.
     pub fn all(&self) -> Vec<Arc<Client>> {
         let mut all: Vec<_> = self.by_id.iter().map(|client| Arc::clone(&client)).collect();

@@ -4,6 +4,8 @@ mod clients;
 mod effects;
 mod pubsub;
 mod script;
+mod scripts;
+mod slowlog;
 mod stats;
 mod waits;
 
@@ -11,6 +13,8 @@ pub use clients::Clients;
 pub use effects::Effects;
 pub use pubsub::{PubSub, Subject};
 pub use script::ScriptWatch;
+pub use scripts::Scripts;
+pub use slowlog::{SlowRequest, Slowlog};
 pub use stats::{CommandStats, Stats};
 pub use waits::{Pause, Waits};
 
@@ -41,6 +45,10 @@ pub struct Server {
     pub waits: Waits,
     /// What changes, for replicas and for whoever records.
     pub effects: Effects,
+    /// Requests that took long.
+    pub slowlog: Slowlog,
+    /// Scripts by their digest, and the interpreter.
+    pub scripts: Scripts,
     /// What others may know of a running script without the gate.
     pub script: Arc<ScriptWatch>,
     /// Whether what falls due is deleted by itself (DEBUG SET-ACTIVE-EXPIRE).
@@ -66,6 +74,8 @@ impl Server {
             monitors: Vec::new(),
             waits: Waits::default(),
             effects: Effects::default(),
+            slowlog: Slowlog::default(),
+            scripts: Scripts::default(),
             script: Arc::default(),
             active_expire: true,
             started: now,

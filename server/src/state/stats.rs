@@ -15,6 +15,8 @@ pub struct Stats {
     pub connections: u64,
     /// Connections turned away (`maxclients`).
     pub rejected_connections: u64,
+    /// Bytes received from and sent to connections that have ended.
+    pub past_traffic: (u64, u64),
     /// Error replies.
     pub error_replies: u64,
     /// Keys deleted because their time was over.
@@ -36,10 +38,38 @@ pub struct CommandStats {
     pub calls: u64,
     /// Microseconds that they took together.
     pub micros: u64,
+    /// Executions by the power of two of their microseconds.
+    pub histogram: [u32; 32],
     /// Refused before they were executed.
     pub rejected: u64,
     /// Executed, and answered with an error.
     pub failed: u64,
+}
+
+impl CommandStats {
+    /// Counts an execution.
+    #[inline]
+    pub fn count(&mut self, micros: u64, ok: bool) {
+        self.calls += 1;
+        self.micros += micros;
+        self.failed += u64::from(!ok);
+        let power = (64 - micros.leading_zeros() as usize).min(31);
+        self.histogram[power] = self.histogram[power].saturating_add(1);
+    }
+
+    /// The microseconds that this share of executions did not exceed, to the next power of two.
+    pub fn percentile(&self, share: f64) -> f64 {
+        let total: u64 = self.histogram.iter().map(|count| u64::from(*count)).sum();
+        let wanted = (total as f64 * share).ceil() as u64;
+        let mut seen = 0;
+        for (power, count) in self.histogram.iter().enumerate() {
+            seen += u64::from(*count);
+            if seen >= wanted {
+                return ((1u64 << power) - 1) as f64;
+            }
+        }
+        0.0
+    }
 }
 
 /// No more error codes than this are told apart (a script can invent them).

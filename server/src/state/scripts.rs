@@ -1,0 +1,36 @@
+//! The script cache.
+
+use std::collections::HashMap;
+
+/// Scripts by the hexadecimal SHA-1 of their text.
+#[derive(Debug, Default)]
+pub struct Scripts {
+    by_digest: HashMap<String, Vec<u8>>,
+}
+
+impl Scripts {
+    /// How many are kept.
+    pub fn len(&self) -> usize {
+        self.by_digest.len()
+    }
+
+    /// Whether none is kept.
+    pub fn is_empty(&self) -> bool {
+        self.by_digest.is_empty()
+    }
+
+    /// Keeps a script.
+    pub fn add(&mut self, digest: String, text: &[u8]) {
+        self.by_digest.entry(digest).or_insert_with(|| text.to_vec());
+    }
+
+    /// The script of this lower-case digest.
+    pub fn get(&self, digest: &str) -> Option<&[u8]> {
+        self.by_digest.get(digest).map(Vec::as_slice)
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.by_digest.clear();
+    }
+}
