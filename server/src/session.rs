@@ -453,6 +453,13 @@ impl<C> Session<C> {
     pub fn publish(&self, now: Millis) {
         let mut view = self.client.view.lock();
         view.active = now;
+        if view.name != self.name {
+            view.name.clone_from(&self.name);
+        }
+        if view.lib_name != self.lib_name || view.lib_ver != self.lib_ver {
+            view.lib_name.clone_from(&self.lib_name);
+            view.lib_ver.clone_from(&self.lib_ver);
+        }
         view.db = self.db;
         view.protocol = self.protocol;
         view.subscriptions = self.channels.len();

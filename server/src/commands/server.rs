@@ -1,5 +1,148 @@
-//! Commands on the server as a whole: TIME, DBSIZE, FLUSHALL, SHUTDOWN and friends.
+//! Commands on the server as a whole: TIME, ROLE, WAIT, SHUTDOWN and friends.
 
-use super::Spec;
+use super::args::{int, is, parse_int};
+use super::spec::{Categories, Flags, Handler};
+use super::{Action, CommandError, Ctx, Done, Outcome, Spec};
+use crate::resp::Args;
+use crate::session::Waiting;
 
-pub(super) const COMMANDS: &[Spec] = &[];
+const fn cluster(name: &'static str, arity: i32, handler: Handler) -> Spec {
+    Spec::new(name, arity, handler).flags(Flags::STALE).since("3.0.0")
+}
+
+pub(super) const COMMANDS: &[Spec] = &[
+    Spec::new("TIME", 1, time)
+        .fast()
+        .always()
+        .since("2.6.0")
+        .tips(&["nondeterministic_output"])
+        .doc("", "Returns the server time."),
+    Spec::new("LASTSAVE", 1, lastsave)
+        .fast()
+        .always()
+        .of(Categories::ADMIN.with(Categories::DANGEROUS))
+        .tips(&["nondeterministic_output"])
+        .doc("", "Returns the Unix timestamp of the last successful save to disk."),
+    Spec::new("ROLE", 1, role)
+        .fast()
+        .no_script()
+        .always()
+        .of(Categories::ADMIN.with(Categories::DANGEROUS))
+        .since("2.8.12")
+        .doc("", "Returns the replication role."),
+    Spec::new("WAIT", 3, wait)
+        .flags(Flags::BLOCKING)
+        .of(Categories::CONNECTION)
+        .since("3.0.0")
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .doc("numreplicas timeout", "Blocks until writes have reached a number of replicas."),
+    Spec::new("SHUTDOWN", -1, shutdown)
+        .admin()
+        .no_script()
+        .always()
+        .flags(Flags::NO_MULTI.with(Flags::ALLOW_BUSY))
+        .doc("[NOSAVE | SAVE] [NOW] [FORCE] [ABORT]", "Shuts down the server."),
+    Spec::container(
+        "MODULE",
+        &[
+            Spec::new("LIST", 2, module_list)
+                .admin()
+                .no_script()
+                .since("4.0.0")
+                .doc("", "Returns all loaded modules."),
+            Spec::new("HELP", 2, module_help)
+                .always()
+                .since("5.0.0")
+                .doc("", "Returns helpful text about the subcommands."),
+        ],
+    )
+    .since("4.0.0")
+    .doc("subcommand", "A container for module commands."),
+    Spec::container(
+        "CLUSTER",
+        &[
+            cluster("INFO", 2, cluster_off).doc("", "Returns information about the cluster."),
+            cluster("KEYSLOT", 3, cluster_off).doc("key", "Returns the hash slot for a key."),
+            cluster("MYID", 2, cluster_off).doc("", "Returns the ID of a node."),
+            cluster("NODES", 2, cluster_off).doc("", "Returns the cluster configuration."),
+            cluster("SLOTS", 2, cluster_off).doc("", "Returns the mapping of slots to nodes."),
+            cluster("SHARDS", 2, cluster_off).doc("", "Returns the mapping of slots to shards."),
+            cluster("HELP", 2, cluster_off).doc("", "Returns helpful text."),
+        ],
+    )
+    .since("3.0.0")
+    .doc("subcommand", "A container for Redis Cluster commands."),
+];
+
+fn time(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    let now = ctx.clock.now_micros();
+    ctx.reply.array(2);
+    ctx.reply.bulk_int((now / 1_000_000) as i64);
+    ctx.reply.bulk_int((now % 1_000_000) as i64);
+    Ok(Outcome::Unchanged)
+}
+
+fn lastsave(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    ctx.reply.int((ctx.server.started / 1000) as i64);
+    Ok(Outcome::Unchanged)
+}
+
+fn role(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    ctx.reply.array(3);
+    ctx.reply.text("master");
+    ctx.reply.int(0);
+    ctx.reply.array(0);
+    Ok(Outcome::Unchanged)
+}
+
+fn wait(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let replicas = int(args, 1)?;
+    let timeout = parse_int(&args[2]).ok_or(CommandError::TIMEOUT_NOT_AN_INTEGER)?;
+    if timeout < 0 {
+        return Err(CommandError::TIMEOUT_NEGATIVE);
+    }
+    if replicas <= 0 || ctx.session.in_exec || ctx.session.in_script {
+        ctx.reply.int(0);
+        return Ok(Outcome::Unchanged);
+    }
+    let until = (timeout > 0).then(|| ctx.now.saturating_add(timeout as u64));
+    ctx.session.waiting = Some(Waiting::Replicas { until });
+    if let Some(until) = until {
+        ctx.server.waits.add(&ctx.session.client, until);
+    }
+    Ok(Outcome::Then(Action::Wait))
+}
+
+fn shutdown(_: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let (mut save, mut now, mut force, mut abort) = (None, false, false, false);
+    for option in args.from(1).iter() {
+        match option {
+            option if is(option, "NOSAVE") && save.is_none() => save = Some(false),
+            option if is(option, "SAVE") && save.is_none() => save = Some(true),
+            option if is(option, "NOW") => now = true,
+            option if is(option, "FORCE") => force = true,
+            option if is(option, "ABORT") => abort = true,
+            _ => return Err(CommandError::SYNTAX),
+        }
+    }
+    if abort {
+        if args.len() > 2 {
+            return Err(CommandError::SYNTAX);
+        }
+        return Err(CommandError::new("ERR No shutdown in progress."));
+    }
+    Ok(Outcome::Then(Action::Shutdown { save, now, force }))
+}
+
+fn module_list(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    ctx.reply.array(0);
+    Ok(Outcome::Unchanged)
+}
+
+fn module_help(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    super::help(ctx, &["LIST", "    Return a list of loaded modules."])
+}
+
+fn cluster_off(_: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    Err(CommandError::new("ERR This instance has cluster support disabled"))
+}
