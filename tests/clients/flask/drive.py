@@ -1,5 +1,6 @@
 """Drives the application over real HTTP. usage: drive.py URL advance|sleep"""
 
+import faulthandler
 import sys
 import threading
 import time
@@ -10,6 +11,8 @@ from werkzeug.serving import make_server
 
 from app import app
 
+# An answer that never comes ends the test.
+faulthandler.dump_traceback_later(120, exit=True)
 url, passing = sys.argv[1], sys.argv[2]
 admin = redis.Redis.from_url(url, decode_responses=True)
 admin.flushall()

@@ -42,8 +42,8 @@ await subscriber.psubscribe('n*');
 assert.equal(await client.publish('news', 'hello'), 2);
 assert.deepEqual(await first, ['news', 'hello']);
 assert.deepEqual(await matched, ['n*', 'news', 'hello']);
-await subscriber.unsubscribe();
-await subscriber.punsubscribe();
+await subscriber.unsubscribe('news', 'other');
+await subscriber.punsubscribe('n*');
 assert.equal(await subscriber.ping(), 'PONG');
 
 // A lock, by EVAL and by the client's own command, which is EVALSHA with EVAL behind it.

@@ -42,9 +42,9 @@ async function check(RESP) {
   assert.equal(await client.publish('news', 'hello'), 2);
   assert.deepEqual((await first).slice(0, 2), ['hello', 'news']);
   assert.deepEqual((await matched).slice(0, 2), ['hello', 'news']);
-  await subscriber.unsubscribe();
-  await subscriber.pUnsubscribe();
-  assert.equal(await subscriber.ping(), 'PONG');
+  await subscriber.unsubscribe('news');
+  await subscriber.pUnsubscribe('n*');
+  assert.equal(String(await subscriber.ping()), 'PONG');
 
   // A lock.
   const nx = { condition: 'NX', expiration: { type: 'PX', value: 30000 } };

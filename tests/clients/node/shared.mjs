@@ -4,6 +4,9 @@ import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 
+// A reply that never comes ends the test.
+setTimeout(() => assert.fail('no end after a minute'), 60_000).unref();
+
 export { assert };
 export const url = process.argv[2];
 export const load = createRequire(path.join(process.env.CLOAKROOM_NODE_MODULES, 'x.js'));

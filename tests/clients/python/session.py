@@ -1,11 +1,14 @@
 """redis-py against a server: blocking and asyncio, RESP2 and RESP3. usage: session.py URL"""
 
 import asyncio
+import faulthandler
 import sys
 
 import redis
 import redis.asyncio
 
+# A reply that never comes ends the test.
+faulthandler.dump_traceback_later(60, exit=True)
 url = sys.argv[1]
 RELEASE = """
 if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call('del', KEYS[1]) end
