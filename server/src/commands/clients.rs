@@ -123,7 +123,7 @@ fn setinfo(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         return Err(CommandError::new(format!("ERR Unrecognized option '{option}'")));
     };
     if !is_label(value) {
-        let option = String::from_utf8_lossy(option).to_lowercase();
+        let option = String::from_utf8_lossy(option);
         return Err(CommandError::new(format!(
             "ERR {option} cannot contain spaces, newlines or special characters."
         )));
@@ -225,8 +225,7 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         Some(word) if is(word, "ID") && args.len() > 3 => {
             let mut ids = Vec::new();
             for text in args.from(3).iter() {
-                let id = parse_int(text).filter(|id| *id > 0);
-                ids.push(id.ok_or(CommandError::new("ERR Invalid client ID"))? as u64);
+                ids.push(parse_int(text).ok_or(CommandError::new("ERR Invalid client ID"))? as u64);
             }
             clients.retain(|client| ids.contains(&client.id));
         }
@@ -276,7 +275,8 @@ impl<'a> Victims<'a> {
                     return Err(CommandError::new(format!("ERR No such user '{user}'")));
                 }
                 b"MAXAGE" => {
-                    let age = parse_int(value).ok_or(CommandError::NOT_AN_INTEGER)?;
+                    let text = "ERR maxage is not an integer or out of range";
+                    let age = parse_int(value).ok_or(CommandError::new(text))?;
                     victims.max_age = Some(age.max(0) as u64);
                 }
                 b"SKIPME" if is(value, "YES") => victims.spares_own = true,
@@ -332,7 +332,7 @@ fn pause(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         3 => true,
         4 if is(&args[3], "WRITE") => false,
         4 if is(&args[3], "ALL") => true,
-        4 => return Err(CommandError::SYNTAX),
+        4 => return Err(CommandError::new("ERR CLIENT PAUSE mode must be WRITE or ALL")),
         _ => return Err(super::wrong_subcommand(ctx, args)),
     };
     let timeout = parse_int(&args[2]).ok_or(CommandError::TIMEOUT_NOT_AN_INTEGER)?;

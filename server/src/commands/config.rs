@@ -68,6 +68,7 @@ fn apply(ctx: &mut Ctx<'_>) {
     let config = &ctx.server.config;
     ctx.data.lookups.encodings = Encodings::from(config);
     ctx.data.lookups.notes_misses = config.notify_keyspace_events.wants(NotifyFlags::KEY_MISS);
+    ctx.data.lookups.notes_new = config.notify_keyspace_events.wants(NotifyFlags::NEW);
     ctx.server.slowlog.trim(config.slowlog_max_len as usize);
 }
 

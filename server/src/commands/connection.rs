@@ -188,7 +188,7 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     if ctx.session.user.is_none() {
         return Err(CommandError::new(
-            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         ));
     }
     if let Some(name) = name {

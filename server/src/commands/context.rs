@@ -98,6 +98,9 @@ impl<'a> Ctx<'a> {
 
     /// Publishes a keyspace event for `key` of database `db`.
     pub fn notify_in(&mut self, db: usize, class: NotifyFlags, event: &str, key: &[u8]) {
+        for key in std::mem::take(&mut self.data.lookups.created) {
+            self.notify_in(db, NotifyFlags::NEW, "new", &key);
+        }
         let flags = self.server.config.notify_keyspace_events;
         if !flags.wants(class) {
             return;
@@ -255,12 +258,21 @@ impl<'a> Data<'a> {
 
     /// The value of type `K` under `key`, to be changed; an empty one if there is none.
     pub fn create<K: Kind>(&mut self, key: &[u8]) -> Result<Write<'_, K>, CommandError> {
+        self.note_new(key);
         Ok(self.keyspace.db_mut(self.db).create(key, self.now)?)
     }
 
     /// Puts a value under `key` in place of whatever is there, without a deadline.
     pub fn insert(&mut self, key: &[u8], value: impl Into<Value>) {
+        self.note_new(key);
         self.keyspace.db_mut(self.db).insert(key, value.into(), self.now);
+    }
+
+    /// Notes a key that is about to be made, if somebody wants to know.
+    fn note_new(&mut self, key: &[u8]) {
+        if self.lookups.notes_new && self.peek(key).is_none() {
+            self.lookups.created.push(key.into());
+        }
     }
 
     /// Takes the object under `key` out.

@@ -1,5 +1,271 @@
 //! DEBUG: for tests of the server itself.
 
-use super::Spec;
+use std::time::Duration;
 
-pub(super) const COMMANDS: &[Spec] = &[];
+use sha1_smol::Sha1;
+
+use super::args::{int, parse_float, parse_int};
+use super::spec::{Categories, Flags, Handler};
+use super::{CommandError, Ctx, Done, Outcome, Spec};
+use crate::resp::{Args, OwnedRequest, format_double};
+use crate::session::Transport;
+use crate::store::{Object, Str, Value};
+
+const fn row(name: &'static str, arity: i32, handler: Handler) -> Spec {
+    Spec::new(name, arity, handler).admin().no_script().always()
+}
+
+pub(super) const COMMANDS: &[Spec] = &[row("DEBUG", -2, debug)
+    .flags(Flags::NO_ASYNC_LOADING)
+    .of(Categories::ADMIN)
+    .doc("subcommand [argument ...]", "A container for debugging commands.")];
+
+/// Whether `enable-debug-command` allows it to this connection.
+fn check_allowed(ctx: &Ctx<'_>) -> Result<(), CommandError> {
+    let client = &ctx.session.client;
+    let is_local = client.transport != Transport::Tcp || client.addr.starts_with("127.");
+    match ctx.server.config.enable_debug_command.as_str() {
+        "yes" => Ok(()),
+        "local" if is_local => Ok(()),
+        _ => Err(CommandError::new(
+            "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
+        )),
+    }
+}
+
+fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    check_allowed(ctx)?;
+    let count = args.len();
+    match args.at(1).to_ascii_uppercase().as_slice() {
+        b"SLEEP" if count == 3 => sleep(ctx, args),
+        b"SET-ACTIVE-EXPIRE" if count == 3 => {
+            ctx.server.active_expire = int(args, 2)? != 0;
+            ok(ctx)
+        }
+        b"OBJECT" if count >= 3 => object(ctx, args),
+        b"JMAP"
+        | b"QUICKLIST-PACKED-THRESHOLD"
+        | b"REPLICATE"
+        | b"CHANGE-REPL-ID"
+        | b"LOG"
+        | b"PAUSE-CRON"
+        | b"REPLYBUFFER"
+        | b"DROP-CLUSTER-PACKET-FILTER"
+        | b"DICT-RESIZING" => ok(ctx),
+        b"RELOAD" | b"LOADAOF" => reload(ctx),
+        b"DIGEST" if count == 2 => {
+            let digest = digest(ctx);
+            ctx.reply.simple(&digest);
+            Ok(Outcome::Unchanged)
+        }
+        b"DIGEST-VALUE" => digest_value(ctx, args),
+        b"POPULATE" if count >= 3 => populate(ctx, args),
+        b"STRINGMATCH-LEN" if count == 4 => {
+            let length = int(args, 2)?.clamp(0, 1 << 20) as usize;
+            let text = vec![b'a'; length];
+            ctx.reply.one_or_zero(crate::store::glob::matches(&args[3], &text, false));
+            Ok(Outcome::Unchanged)
+        }
+        b"PROTOCOL" if count == 3 => protocol(ctx, args),
+        b"ERROR" if count == 3 => {
+            Err(CommandError::new(String::from_utf8_lossy(&args[2]).into_owned()))
+        }
+        b"LISTPACK" if count == 3 => {
+            ctx.reply.simple("Listpack structure printed on stdout");
+            Ok(Outcome::Unchanged)
+        }
+        b"HTSTATS" | b"HTSTATS-KEY" => {
+            ctx.reply.verbatim("[Dictionary HT]\nNo stats available for this table\n");
+            Ok(Outcome::Unchanged)
+        }
+        b"HELP" => super::help(ctx, HELP),
+        _ => Err(super::wrong_subcommand(ctx, args)),
+    }
+}
+
+const HELP: &[&str] = &[
+    "DIGEST",
+    "    Output a hex signature representing the current DB content.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Output a hex signature of the values of all the specified keys.",
+    "ERROR <string>",
+    "    Return a protocol error with <string> as message.",
+    "OBJECT <key>",
+    "    Show low level info about <key> and associated value.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Create <count> string keys named key:<num>.",
+    "PROTOCOL <type>",
+    "    Reply with a test value of the specified type.",
+    "RELOAD",
+    "    Drop what is past its time, as saving and loading would.",
+    "SET-ACTIVE-EXPIRE <0|1>",
+    "    Setting it to 0 disables expiring keys in background.",
+    "SLEEP <seconds>",
+    "    Stop the server for <seconds>. Decimals allowed.",
+    "STRINGMATCH-LEN <length> <pattern>",
+    "    Match a string of <length> bytes against <pattern>.",
+];
+
+fn ok(ctx: &mut Ctx<'_>) -> Done {
+    ctx.reply.ok();
+    Ok(Outcome::Unchanged)
+}
+
+/// The whole server sleeps: this thread holds the gate.
+fn sleep(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let seconds = parse_float(&args[2]).unwrap_or(0.0).clamp(0.0, 3600.0);
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    ok(ctx)
+}
+
+fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let object = ctx.data.peek(&args[2]).ok_or(CommandError::NO_SUCH_KEY)?;
+    let lru = u64::from(object.access.at) & 0xff_ffff;
+    let idle = (ctx.now / 1000).saturating_sub(object.access.at.into());
+    let line = format!(
+        "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{lru} lru_seconds_idle:{idle}",
+        object.value().encoding(),
+        object.value().heap_bytes(),
+    );
+    ctx.reply.simple(&line);
+    Ok(Outcome::Unchanged)
+}
+
+/// What saving and loading would do to the data: what is past its time does not come back.
+fn reload(ctx: &mut Ctx<'_>) -> Done {
+    while let Some(due) = ctx.data.keyspace.pop_due(ctx.now) {
+        ctx.ended(due);
+    }
+    ok(ctx)
+}
+
+fn populate(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let count = int(args, 2)?;
+    if !(0..=100_000_000).contains(&count) {
+        return Err(CommandError::OUT_OF_RANGE);
+    }
+    let prefix = args.get(3).unwrap_or(b"key");
+    let size = args.get(4).and_then(parse_int).map(|size| size.clamp(0, 1 << 29) as usize);
+    for number in 0..count {
+        let key = [prefix, b":", number.to_string().as_bytes()].concat();
+        if ctx.data.peek(&key).is_some() {
+            continue;
+        }
+        let mut value = format!("value:{number}").into_bytes();
+        if let Some(size) = size {
+            value.resize(size, 0);
+        }
+        ctx.data.insert(&key, Str::new(&value));
+        ctx.server.effects.state(ctx.data.db, || OwnedRequest::new([b"SET", &*key, &*value]));
+    }
+    ok(ctx)
+}
+
+fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let reply = &mut ctx.reply;
+    match args.at(2).to_ascii_lowercase().as_slice() {
+        b"string" => reply.text("Hello World"),
+        b"integer" => reply.int(12345),
+        b"double" => reply.double(3.141),
+        b"null" => reply.null(),
+        b"array" | b"set" | b"map" => {
+            let kind = args.at(2).to_ascii_lowercase();
+            match kind.as_slice() {
+                b"array" => reply.array(3),
+                b"set" => reply.set(3),
+                _ => reply.map(3),
+            }
+            for number in 0..3 {
+                reply.int(number);
+                if kind == b"map" {
+                    reply.bool(number == 1);
+                }
+            }
+        }
+        b"attrib" if reply.is_resp3() => {
+            reply.raw(b"|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n");
+            reply.text("Some real reply following the attribute");
+        }
+        b"push" if reply.is_resp3() => {
+            reply.push(2);
+            reply.text("server-cpu-usage");
+            reply.int(42);
+        }
+        b"attrib" | b"push" => {
+            return Err(CommandError::new("ERR RESP2 does not support this type"));
+        }
+        b"verbatim" => reply.verbatim("This is a verbatim\nstring"),
+        b"true" => reply.bool(true),
+        b"false" => reply.bool(false),
+        b"bignum" if reply.is_resp3() => {
+            reply.raw(b"(1234567999999999999999999999999999999\r\n");
+        }
+        b"bignum" => reply.text("1234567999999999999999999999999999999"),
+        _ => {
+            return Err(CommandError::new(
+                "ERR Wrong protocol type name. Please use one of the following: string|integer|double|null|array|set|map|attrib|push|verbatim|true|false|bignum",
+            ));
+        }
+    }
+    Ok(Outcome::Unchanged)
+}
+
+type Digest = [u8; 20];
+
+fn mix(digest: &mut Digest, parts: &[&[u8]]) {
+    let mut sha = Sha1::new();
+    for part in parts {
+        sha.update(&(part.len() as u64).to_le_bytes());
+        sha.update(part);
+    }
+    digest.iter_mut().zip(sha.digest().bytes()).for_each(|(byte, other)| *byte ^= other);
+}
+
+/// A digest of a value that does not depend on the order of its elements.
+fn value_digest(object: &Object) -> Digest {
+    let mut digest = Digest::default();
+    match object.value() {
+        Value::Str(value) => mix(&mut digest, &[b"string", &value.bytes()]),
+        Value::Hash(hash) => {
+            for (field, value) in hash.iter(0) {
+                let at = hash.deadline(field).unwrap_or(0).to_le_bytes();
+                mix(&mut digest, &[b"hash", field, value, &at]);
+            }
+        }
+        Value::Set(set) => set.iter().for_each(|member| mix(&mut digest, &[b"set", &member])),
+        Value::SortedSet(set) => {
+            for (member, score) in set.iter() {
+                mix(&mut digest, &[b"zset", member, format_double(score).as_bytes()]);
+            }
+        }
+    }
+    let at = object.deadline().unwrap_or(0).to_le_bytes();
+    let mut whole = Digest::default();
+    mix(&mut whole, &[&digest, &at]);
+    whole
+}
+
+fn hex(digest: Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A digest of all databases: equal data, equal digest.
+fn digest(ctx: &Ctx<'_>) -> String {
+    let mut all = Digest::default();
+    for db in 0..ctx.data.keyspace.databases() {
+        for object in ctx.data.keyspace.db(db).iter().filter(|object| !object.is_due(ctx.now)) {
+            let value = value_digest(object);
+            mix(&mut all, &[&(db as u64).to_le_bytes(), object.key(), &value]);
+        }
+    }
+    hex(all)
+}
+
+fn digest_value(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    ctx.reply.array(args.len() - 2);
+    for key in args.from(2).iter() {
+        let digest = ctx.data.peek(key).map(value_digest).unwrap_or_default();
+        ctx.reply.simple(&hex(digest));
+    }
+    Ok(Outcome::Unchanged)
+}

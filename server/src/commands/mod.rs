@@ -34,6 +34,7 @@ pub mod slowlog;
 mod sorted_sets;
 pub mod spec;
 mod strings;
+mod syntax;
 mod table;
 mod transactions;
 

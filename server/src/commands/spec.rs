@@ -264,6 +264,13 @@ impl Spec {
         spec
     }
 
+    /// A container that does something without a subcommand as well (COMMAND).
+    pub const fn callable(mut self, handler: Handler) -> Self {
+        self.handler = handler;
+        self.arity = -1;
+        self
+    }
+
     /// Adds flags.
     pub const fn flags(mut self, flags: Flags) -> Self {
         self.flags = self.flags.with(flags);

@@ -114,7 +114,14 @@ impl CommandTable {
             return Ok(entry.command);
         }
         let name = || self.name(entry.command);
-        let sub = args.get(1).ok_or_else(|| CommandError::wrong_arity(name()))?;
+        let Some(sub) = args.get(1) else {
+            // Only a callable container goes without a subcommand.
+            return if entry.command.spec.takes(1) {
+                Ok(entry.command)
+            } else {
+                Err(CommandError::wrong_arity(name()))
+            };
+        };
         entry.subcommand(sub).ok_or_else(|| CommandError::unknown_subcommand(name(), sub))
     }
 

@@ -113,7 +113,11 @@ fn command() -> Command {
         setting.names().map(move |name| {
             let arg = flag(name).value_name(setting.takes).help(setting.doc);
             let arg = arg.hide(name != setting.name);
-            if setting.is_switch() { arg.num_args(0..=1).default_missing_value("yes") } else { arg }
+            if setting.is_switch() {
+                arg.num_args(0..=1).allow_hyphen_values(false).default_missing_value("yes")
+            } else {
+                arg
+            }
         })
     });
     let inert = settings::INERT.iter().map(|(name, _)| flag(name).hide(true));

@@ -82,7 +82,9 @@ impl NotifyFlags {
         let all = self.0 & NotifyFlags::ALL == NotifyFlags::ALL;
         let mut letters = String::from(if all { "A" } else { "" });
         for (letter, flag) in NotifyFlags::LETTERS {
-            if self.contains(flag) && !(all && flag.0 & NotifyFlags::ALL != 0) {
+            // As in Redis, new keys are not shown beside `A`.
+            let hidden = flag.0 & NotifyFlags::ALL != 0 || flag == NotifyFlags::NEW;
+            if self.contains(flag) && !(all && hidden) {
                 letters.push(char::from(letter));
             }
         }
@@ -96,7 +98,9 @@ mod tests {
 
     #[test]
     fn letters_are_normalised_as_in_redis() {
-        for (given, shown) in [("", ""), ("KEA", "AKE"), ("Ex", "xE"), ("AKEmn", "AnKEm")] {
+        for (given, shown) in
+            [("", ""), ("KEA", "AKE"), ("Ex", "xE"), ("AKEmn", "AKEm"), ("Kn", "nK")]
+        {
             assert_eq!(NotifyFlags::parse(given).map(NotifyFlags::letters).as_deref(), Some(shown));
         }
         assert_eq!(NotifyFlags::parse("KQ"), None);

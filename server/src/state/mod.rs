@@ -123,6 +123,10 @@ pub struct Lookups {
     pub notes_misses: bool,
     /// Keys missed by the command at hand, if they are noted.
     pub missed: Vec<Box<[u8]>>,
+    /// Whether new keys are noted (event class `n`).
+    pub notes_new: bool,
+    /// Keys made by the command at hand, if they are noted.
+    pub created: Vec<Box<[u8]>>,
     /// The sizes at which encodings change.
     pub encodings: Encodings,
     /// For random choices.
@@ -137,6 +141,8 @@ impl Lookups {
             misses: 0,
             notes_misses: false,
             missed: Vec::new(),
+            notes_new: false,
+            created: Vec::new(),
             encodings,
             rng: fastrand::Rng::new(),
         }
