@@ -4,7 +4,9 @@
 //! Plain `cargo test` runs what needs nothing but Rust; `tests/run` installs the peers and runs
 //! the rest as well.
 
+pub mod differential;
 pub mod drivers;
+pub mod grammar;
 pub mod peers;
 pub mod runner;
 pub mod suite;
