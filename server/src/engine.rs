@@ -87,7 +87,7 @@ impl Engine {
     pub fn new(config: Config, clock: Arc<Clock>) -> Self {
         let table = CommandTable::new();
         let now = clock.now();
-        let server = Server::new(config, now, table.len());
+        let server = Server::new(config, &clock, table.len());
         let own = Client::new(0, Transport::Embedded, String::new(), String::new(), -1, now);
         let state = State {
             keyspace: Keyspace::new(server.config.databases as usize),
@@ -147,7 +147,12 @@ impl Engine {
 
     /// What SCRIPT KILL and SHUTDOWN NOSAVE do while a script holds the gate for longer than its
     /// time; None for every other request.
-    pub fn end_script(&self, args: Args<'_>) -> Option<Flow> {
+    pub fn end_script(
+        &self,
+        args: Args<'_>,
+        protocol: crate::resp::Protocol,
+        out: &mut Vec<u8>,
+    ) -> Option<Flow> {
         let is = |index: usize, word: &str| {
             args.get(index).is_some_and(|arg| arg.eq_ignore_ascii_case(word.as_bytes()))
         };
@@ -155,6 +160,15 @@ impl Engine {
             self.script.kill_for_shutdown();
             let action = Action::Shutdown { save: Some(false), now: true, force: true };
             return Some(Flow::Act(action));
+        }
+        if is(0, "SCRIPT") && is(1, "KILL") && args.len() == 2 {
+            let mut reply = Reply::new(out, protocol);
+            if self.script.kill() {
+                reply.ok();
+            } else {
+                reply.error(CommandError::UNKILLABLE.text());
+            }
+            return Some(Flow::Continue);
         }
         None
     }

@@ -48,6 +48,8 @@ texts! {
     NOT_FROM_SCRIPT = "ERR This Redis command is not allowed from script";
     NUMFIELDS = "ERR numfields should be greater than 0 and match the provided number of fields";
     BAD_CLIENT_NAME = "ERR Client names cannot contain spaces, newlines or special characters.";
+    NOT_BUSY = "NOTBUSY No scripts in execution right now.";
+    UNKILLABLE = "UNKILLABLE Sorry the script already executed write commands against the dataset. You can either wait the script termination or kill the server in a hard way using the SHUTDOWN NOSAVE command.";
     NO_PROTO = "NOPROTO unsupported protocol version";
 }
 

@@ -348,7 +348,7 @@ impl Engine {
     /// Answers a request while a script runs for longer than its time: only that script can be
     /// ended, or the server.
     fn answer_while_busy(&self, session: &mut Session, args: Args<'_>, out: &mut Vec<u8>) -> Flow {
-        match self.end_script(args) {
+        match self.end_script(args, session.protocol, out) {
             Some(flow) => flow,
             None => {
                 if let Some(transaction) = &mut session.transaction {

@@ -21,7 +21,7 @@ pub use waits::{Pause, Waits};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 use crate::config::Config;
 use crate::session::Client;
 use crate::store::{HashLimits, SetLimits, SortedSetLimits};
@@ -63,7 +63,7 @@ pub struct Server {
 
 impl Server {
     /// A server of these settings before its first client.
-    pub fn new(config: Config, now: Millis, commands: usize) -> Self {
+    pub fn new(config: Config, clock: &Arc<Clock>, commands: usize) -> Self {
         let mut rng = fastrand::Rng::new();
         Server {
             config,
@@ -76,9 +76,9 @@ impl Server {
             effects: Effects::default(),
             slowlog: Slowlog::default(),
             scripts: Scripts::default(),
-            script: Arc::default(),
+            script: Arc::new(ScriptWatch::new(Arc::clone(clock))),
             active_expire: true,
-            started: now,
+            started: clock.now(),
             run_id: (0..40).map(|_| char::from_digit(rng.u32(..16), 16).unwrap_or('0')).collect(),
             port: 0,
         }

@@ -1,10 +1,19 @@
 //! What others may know of a running script while it holds the gate.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use crate::clock::{Clock, Micros};
 
 /// Shared between the script that runs and those who wait for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ScriptWatch {
+    clock: Arc<Clock>,
+    /// The stopwatch when the script began, and the microseconds that it may take.
+    began: AtomicU64,
+    may_take: AtomicU64,
+    /// Lets the thread's other connections go on elsewhere while a slow script runs.
+    hand_over: OnceLock<fn()>,
     slow: AtomicBool,
     wrote: AtomicBool,
     kill: AtomicBool,
@@ -12,8 +21,40 @@ pub struct ScriptWatch {
 }
 
 impl ScriptWatch {
-    /// A script begins.
-    pub fn begin(&self) {
+    /// Watches by this clock's stopwatch.
+    pub fn new(clock: Arc<Clock>) -> Self {
+        ScriptWatch {
+            clock,
+            began: AtomicU64::new(0),
+            may_take: AtomicU64::new(0),
+            hand_over: OnceLock::new(),
+            slow: AtomicBool::new(false),
+            wrote: AtomicBool::new(false),
+            kill: AtomicBool::new(false),
+            shutdown: AtomicBool::new(false),
+        }
+    }
+
+    /// Says how a thread's other connections are let go on elsewhere.
+    pub fn set_hand_over(&self, hand_over: fn()) {
+        let _ = self.hand_over.set(hand_over);
+    }
+
+    /// The script looks at the time; past it, others are told and let go on.
+    pub fn look(&self) {
+        let took = self.clock.stopwatch() - self.began.load(Ordering::Relaxed);
+        if took > self.may_take.load(Ordering::Relaxed) && !self.slow.swap(true, Ordering::AcqRel) {
+            tracing::warn!("a script runs for longer than busy-reply-threshold");
+            if let Some(hand_over) = self.hand_over.get() {
+                hand_over();
+            }
+        }
+    }
+
+    /// A script begins that may take so long before others are told.
+    pub fn begin(&self, may_take: Micros) {
+        self.began.store(self.clock.stopwatch(), Ordering::Relaxed);
+        self.may_take.store(may_take, Ordering::Relaxed);
         for flag in [&self.slow, &self.wrote, &self.kill, &self.shutdown] {
             flag.store(false, Ordering::Release);
         }
@@ -22,11 +63,6 @@ impl ScriptWatch {
     /// The script has ended, or lets others in again.
     pub fn end(&self) {
         self.slow.store(false, Ordering::Release);
-    }
-
-    /// The script runs for longer than `busy-reply-threshold`.
-    pub fn set_slow(&self) {
-        self.slow.store(true, Ordering::Release);
     }
 
     /// Whether a script runs for longer than its time.

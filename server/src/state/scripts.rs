@@ -1,11 +1,14 @@
 //! The script cache.
 
+use std::any::Any;
 use std::collections::HashMap;
 
 /// Scripts by the hexadecimal SHA-1 of their text.
 #[derive(Debug, Default)]
 pub struct Scripts {
     by_digest: HashMap<String, Vec<u8>>,
+    /// The interpreter between scripts; whatever it is, it is made by the commands.
+    interpreter: Option<Box<dyn Any + Send>>,
 }
 
 impl Scripts {
@@ -32,5 +35,16 @@ impl Scripts {
     /// Forgets all.
     pub fn clear(&mut self) {
         self.by_digest.clear();
+        self.interpreter = None;
+    }
+
+    /// Takes the interpreter out, if one was put in.
+    pub fn take_interpreter<I: Any>(&mut self) -> Option<I> {
+        self.interpreter.take()?.downcast().ok().map(|interpreter| *interpreter)
+    }
+
+    /// Puts the interpreter in until the next script.
+    pub fn put_interpreter<I: Any + Send>(&mut self, interpreter: I) {
+        self.interpreter = Some(Box::new(interpreter));
     }
 }

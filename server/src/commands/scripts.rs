@@ -1,5 +1,0 @@
-//! Lua scripts: EVAL, EVALSHA, SCRIPT.
-
-use super::Spec;
-
-pub(super) const COMMANDS: &[Spec] = &[];

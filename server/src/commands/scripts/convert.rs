@@ -1,0 +1,181 @@
+//! Between replies and Lua's values.
+
+use mlua::{Lua, Table, Value};
+
+use super::super::CommandError;
+use crate::resp::Reply;
+
+/// A number as Lua writes it (`%.17g`), integers without a point.
+pub(super) fn number(number: f64) -> String {
+    crate::resp::format_double(number)
+}
+
+/// Writes a script's value as its reply, by Redis's rules.
+pub(super) fn to_reply(value: &Value, reply: &mut Reply<'_>) {
+    write(value, reply, 0);
+}
+
+/// How deep tables may nest.
+const DEEPEST: usize = 200;
+
+fn write(value: &Value, reply: &mut Reply<'_>, depth: usize) {
+    match value {
+        Value::String(text) => reply.bulk(&text.as_bytes()),
+        Value::Integer(number) => reply.int(*number),
+        Value::Number(number) => reply.int(*number as i64),
+        Value::Boolean(true) if !reply.is_resp3() => reply.int(1),
+        Value::Boolean(false) if !reply.is_resp3() => reply.null(),
+        Value::Boolean(value) => reply.bool(*value),
+        Value::Table(_) if depth > DEEPEST => {
+            reply.error("ERR reached lua stack limit");
+        }
+        Value::Table(table) => write_table(table, reply, depth),
+        _ => reply.null(),
+    }
+}
+
+fn text_field(table: &Table, name: &str) -> Option<Vec<u8>> {
+    match table.raw_get::<Value>(name) {
+        Ok(Value::String(text)) => Some(text.as_bytes().to_vec()),
+        _ => None,
+    }
+}
+
+fn write_table(table: &Table, reply: &mut Reply<'_>, depth: usize) {
+    if let Some(text) = text_field(table, "err") {
+        reply.error(&String::from_utf8_lossy(&text));
+        return;
+    }
+    if let Some(text) = text_field(table, "ok") {
+        let text: String = String::from_utf8_lossy(&text).replace(['\r', '\n'], " ");
+        reply.simple(&text);
+        return;
+    }
+    if let Ok(Value::Number(value)) = table.raw_get("double") {
+        reply.double(value);
+        return;
+    }
+    if let Ok(Value::Integer(value)) = table.raw_get("double") {
+        reply.double(value as f64);
+        return;
+    }
+    if let Ok(Value::Table(map)) = table.raw_get("map") {
+        let pairs: Vec<(Value, Value)> = map.pairs().filter_map(Result::ok).collect();
+        reply.map(pairs.len());
+        for (key, value) in pairs {
+            write(&key, reply, depth + 1);
+            write(&value, reply, depth + 1);
+        }
+        return;
+    }
+    if let Ok(Value::Table(set)) = table.raw_get("set") {
+        let members: Vec<(Value, Value)> = set.pairs().filter_map(Result::ok).collect();
+        reply.set(members.len());
+        members.iter().for_each(|(member, _)| write(member, reply, depth + 1));
+        return;
+    }
+    if let Some(text) = text_field(table, "big_number") {
+        if reply.is_resp3() {
+            reply.raw(b"(");
+            reply.raw(&text);
+            reply.raw(b"\r\n");
+        } else {
+            reply.bulk(&text);
+        }
+        return;
+    }
+    if let Ok(Value::Table(verbatim)) = table.raw_get("verbatim_string") {
+        let text = text_field(&verbatim, "string").unwrap_or_default();
+        reply.verbatim(&String::from_utf8_lossy(&text));
+        return;
+    }
+    let elements: Vec<Value> = (1..)
+        .map(|at| table.raw_get::<Value>(at).unwrap_or(Value::Nil))
+        .take_while(|value| !value.is_nil())
+        .collect();
+    reply.array(elements.len());
+    elements.iter().for_each(|element| write(element, reply, depth + 1));
+}
+
+/// A reply as a Lua value; an error reply as an error.
+pub(super) fn from_reply(lua: &Lua, reply: &[u8]) -> mlua::Result<Result<Value, CommandError>> {
+    if let [b'-', rest @ ..] = reply {
+        let text = rest.strip_suffix(b"\r\n").unwrap_or(rest);
+        return Ok(Err(CommandError::new(String::from_utf8_lossy(text).into_owned())));
+    }
+    read(lua, &mut { reply }).map(Ok)
+}
+
+fn line<'a>(input: &mut &'a [u8]) -> &'a [u8] {
+    let end = input.windows(2).position(|two| two == b"\r\n").unwrap_or(input.len());
+    let (line, rest) = input.split_at(end);
+    *input = rest.get(2..).unwrap_or_default();
+    line
+}
+
+fn bulk<'a>(input: &mut &'a [u8], length: usize) -> &'a [u8] {
+    let (bytes, rest) = input.split_at(length.min(input.len()));
+    *input = rest.get(2..).unwrap_or_default();
+    bytes
+}
+
+fn integer(text: &[u8]) -> i64 {
+    super::super::args::parse_int(text).unwrap_or(0)
+}
+
+/// A table of one field.
+fn tagged(lua: &Lua, name: &str, value: impl mlua::IntoLua) -> mlua::Result<Value> {
+    let table = lua.create_table()?;
+    table.raw_set(name, value)?;
+    Ok(Value::Table(table))
+}
+
+fn read(lua: &Lua, input: &mut &[u8]) -> mlua::Result<Value> {
+    let head = line(input);
+    let (kind, text) = head.split_first().unwrap_or((&b'_', &[]));
+    let length = || integer(text);
+    Ok(match kind {
+        b'+' => tagged(lua, "ok", lua.create_string(text)?)?,
+        b'-' => tagged(lua, "err", lua.create_string(text)?)?,
+        b':' => Value::Number(length() as f64),
+        b'$' if length() < 0 => Value::Boolean(false),
+        b'$' => Value::String(lua.create_string(bulk(input, length() as usize))?),
+        b'*' if length() < 0 => Value::Boolean(false),
+        b'*' | b'>' => {
+            let table = lua.create_table()?;
+            for at in 1..=length() {
+                table.raw_set(at, read(lua, input)?)?;
+            }
+            Value::Table(table)
+        }
+        b'%' => {
+            let map = lua.create_table()?;
+            for _ in 0..length() {
+                let key = read(lua, input)?;
+                map.raw_set(key, read(lua, input)?)?;
+            }
+            tagged(lua, "map", map)?
+        }
+        b'~' => {
+            let set = lua.create_table()?;
+            for _ in 0..length() {
+                set.raw_set(read(lua, input)?, true)?;
+            }
+            tagged(lua, "set", set)?
+        }
+        b',' => {
+            let value = super::super::args::parse_float(text).unwrap_or(f64::NAN);
+            tagged(lua, "double", value)?
+        }
+        b'#' => Value::Boolean(text == b"t"),
+        b'(' => tagged(lua, "big_number", lua.create_string(text)?)?,
+        b'=' => {
+            let bytes = bulk(input, length() as usize);
+            let verbatim = lua.create_table()?;
+            verbatim.raw_set("format", "txt")?;
+            verbatim.raw_set("string", lua.create_string(bytes.get(4..).unwrap_or_default())?)?;
+            tagged(lua, "verbatim_string", verbatim)?
+        }
+        _ => Value::Nil,
+    })
+}

@@ -1,0 +1,166 @@
+//! Lua scripts: EVAL, EVALSHA, SCRIPT.
+
+mod convert;
+mod interpreter;
+mod libraries;
+
+pub use interpreter::Interpreter;
+
+use sha1_smol::Sha1;
+
+use super::args::{is, parse_int};
+use super::spec::{Categories, Flags, Handler, KeyFlags, KeySpec};
+use super::{CommandError, Ctx, Done, Outcome, Spec};
+use crate::resp::Args;
+
+const KEYS: &[KeySpec] =
+    &[KeySpec::counted(2, KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::UPDATE))];
+const READ_KEYS: &[KeySpec] = &[KeySpec::counted(2, KeyFlags::RO.with(KeyFlags::ACCESS))];
+
+const fn eval(name: &'static str, handler: Handler, keys: &'static [KeySpec]) -> Spec {
+    Spec::new(name, -3, handler)
+        .no_script()
+        .flags(Flags::STALE.with(Flags::NO_MANDATORY_KEYS).with(Flags::MOVABLE_KEYS))
+        .flags(Flags::SKIP_MONITOR)
+        .of(Categories::SCRIPTING)
+        .key_specs(keys)
+        .since("2.6.0")
+        .cost("Depends on the script that is executed.")
+}
+
+const fn sub(name: &'static str, arity: i32, handler: Handler) -> Spec {
+    Spec::new(name, arity, handler).no_script().of(Categories::SCRIPTING).since("2.6.0")
+}
+
+pub(super) const COMMANDS: &[Spec] = &[
+    eval("EVAL", run_text, KEYS).flags(Flags::MAY_REPLICATE).doc(
+        "script numkeys [key [key ...]] [arg [arg ...]]",
+        "Executes a server-side Lua script.",
+    ),
+    eval("EVALSHA", run_digest, KEYS).flags(Flags::MAY_REPLICATE).doc(
+        "sha1 numkeys [key [key ...]] [arg [arg ...]]",
+        "Executes a script by its SHA1 digest.",
+    ),
+    eval("EVAL_RO", run_text, READ_KEYS)
+        .read()
+        .since("7.0.0")
+        .doc("script numkeys [key [key ...]] [arg [arg ...]]", "Executes a read-only Lua script."),
+    eval("EVALSHA_RO", run_digest, READ_KEYS).read().since("7.0.0").doc(
+        "sha1 numkeys [key [key ...]] [arg [arg ...]]",
+        "Executes a read-only script by digest.",
+    ),
+    Spec::container(
+        "SCRIPT",
+        &[
+            sub("LOAD", 3, load)
+                .flags(Flags::STALE)
+                .doc("script", "Loads a Lua script to the cache."),
+            sub("EXISTS", -3, exists)
+                .doc("sha1 [sha1 ...]", "Determines whether scripts exist in the cache."),
+            sub("FLUSH", -2, flush).doc("[ASYNC | SYNC]", "Removes all scripts from the cache."),
+            sub("KILL", 2, kill)
+                .flags(Flags::ALLOW_BUSY)
+                .doc("", "Terminates the script that runs."),
+            sub("HELP", 2, help).always().since("5.0.0").doc("", "Returns helpful text."),
+        ],
+    )
+    .since("2.6.0")
+    .doc("subcommand", "A container for Lua scripts management commands."),
+];
+
+fn digest_of(text: &[u8]) -> String {
+    Sha1::from(text).digest().to_string()
+}
+
+/// The keys and arguments behind a script: `numkeys key ... arg ...`.
+fn keys_and_args<'a>(args: Args<'a>) -> Result<(Args<'a>, Args<'a>), CommandError> {
+    let count = parse_int(&args[2]).ok_or(CommandError::NOT_AN_INTEGER)?;
+    let room = args.len() - 3;
+    if count > room as i64 {
+        return Err(CommandError::new("ERR Number of keys can't be greater than number of args"));
+    }
+    let count = usize::try_from(count)
+        .map_err(|_| CommandError::new("ERR Number of keys can't be negative"))?;
+    Ok((args.first(3 + count).from(3), args.from(3 + count)))
+}
+
+fn run_text(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    keys_and_args(args)?;
+    let digest = digest_of(&args[1]);
+    if ctx.server.scripts.get(&digest).is_none() {
+        interpreter::compile(ctx, &digest, &args[1])?;
+        ctx.server.scripts.add(digest.clone(), &args[1]);
+    }
+    run(ctx, &digest, args)
+}
+
+fn run_digest(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let digest = String::from_utf8_lossy(&args[1]).to_ascii_lowercase();
+    if ctx.server.scripts.get(&digest).is_none() {
+        return Err(CommandError::new("NOSCRIPT No matching script. Please use EVAL."));
+    }
+    run(ctx, &digest, args)
+}
+
+fn run(ctx: &mut Ctx<'_>, digest: &str, args: Args<'_>) -> Done {
+    let (keys, args) = keys_and_args(args)?;
+    let read_only = ctx.command.spec.name.ends_with("_RO");
+    ctx.server.effects.begin_group();
+    let done = interpreter::run(ctx, digest, keys, args, read_only);
+    ctx.server.effects.end_group();
+    done?;
+    Ok(Outcome::Unchanged)
+}
+
+fn load(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let digest = digest_of(&args[2]);
+    if ctx.server.scripts.get(&digest).is_none() {
+        interpreter::compile(ctx, &digest, &args[2])?;
+        ctx.server.scripts.add(digest.clone(), &args[2]);
+    }
+    ctx.reply.text(&digest);
+    Ok(Outcome::Unchanged)
+}
+
+fn exists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    ctx.reply.array(args.len() - 2);
+    for digest in args.from(2).iter() {
+        let digest = String::from_utf8_lossy(digest).to_ascii_lowercase();
+        ctx.reply.one_or_zero(ctx.server.scripts.get(&digest).is_some());
+    }
+    Ok(Outcome::Unchanged)
+}
+
+fn flush(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let allowed = match args.get(2) {
+        None => true,
+        Some(mode) => args.len() == 3 && (is(mode, "ASYNC") || is(mode, "SYNC")),
+    };
+    if !allowed {
+        return Err(CommandError::new("ERR SCRIPT FLUSH only support SYNC|ASYNC option"));
+    }
+    ctx.server.scripts.clear();
+    ctx.reply.ok();
+    Ok(Outcome::Unchanged)
+}
+
+/// Whoever gets here holds the gate, so no script runs; see `Engine::end_script` for the other case.
+fn kill(_: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    Err(CommandError::NOT_BUSY)
+}
+
+fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    super::help(
+        ctx,
+        &[
+            "EXISTS <sha1> [<sha1> ...]",
+            "    Return information about the existence of the scripts in the script cache.",
+            "FLUSH [ASYNC|SYNC]",
+            "    Flush the Lua scripts cache. Very dangerous on replicas.",
+            "KILL",
+            "    Kill the currently executing Lua script.",
+            "LOAD <script>",
+            "    Load a script into the scripts cache without executing it.",
+        ],
+    )
+}
