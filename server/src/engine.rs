@@ -29,8 +29,21 @@ pub struct Engine {
     table: CommandTable,
     clients: Arc<Clients>,
     script: Arc<ScriptWatch>,
+    /// What a connection has to know when the gate is shut by a slow script.
+    doorstep: Mutex<Doorstep>,
     gate: Mutex<State>,
     driver: Driver,
+}
+
+/// What is known without the gate, and what waits for it.
+#[derive(Debug, Default)]
+struct Doorstep {
+    limits: ConnectionLimits,
+    /// Nobody has to authenticate.
+    open: bool,
+    maxclients: usize,
+    /// Sessions whose connections ended while the gate was shut.
+    ended: Vec<Session>,
 }
 
 /// What the gate protects.
@@ -52,7 +65,7 @@ struct Driver {
 }
 
 /// What a connection has to know of the settings before it asks for a turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ConnectionLimits {
     /// `proto-max-bulk-len`.
     pub bulk: i64,
@@ -95,9 +108,11 @@ impl Engine {
             own: Session::new(Arc::new(own), Some("default".to_owned())),
             server,
         };
+        let doorstep = Mutex::new(Doorstep::of(&state.server.config));
         Engine {
             clock,
             table,
+            doorstep,
             clients: Arc::clone(&state.server.clients),
             script: Arc::clone(&state.server.script),
             gate: Mutex::new(state),
@@ -137,12 +152,27 @@ impl Engine {
         }
     }
 
-    /// Whether one more connection may be served (`maxclients`); counts those that may not.
+    /// Whether one more connection may be served (`maxclients`); counts both kinds.
     pub fn admit_connection(&self) -> bool {
-        let mut turn = self.turn();
-        let fits = self.clients.len() < turn.config().maxclients as usize;
-        turn.server().stats.rejected_connections += u64::from(!fits);
+        let fits = self.clients.len() < self.doorstep.lock().maxclients;
+        self.clients.count_arrival(fits);
         fits
+    }
+
+    /// The session of a new connection: everybody's user, where none has to authenticate.
+    pub fn welcome(&self, client: Arc<Client>) -> (Session, ConnectionLimits) {
+        let doorstep = self.doorstep.lock();
+        let user = doorstep.open.then(|| "default".to_owned());
+        (Session::new(client, user), doorstep.limits)
+    }
+
+    /// Forgets a connection that has ended: its subscriptions, watches, waits.
+    pub fn farewell(&self, mut session: Session) {
+        self.clients.remove(session.id());
+        match self.turn_unless_busy() {
+            Some(mut turn) => turn.forget(&mut session),
+            None => self.doorstep.lock().ended.push(session),
+        }
     }
 
     /// What SCRIPT KILL and SHUTDOWN NOSAVE do while a script holds the gate for longer than its
@@ -203,6 +233,19 @@ impl Engine {
     }
 }
 
+impl Doorstep {
+    fn of(config: &Config) -> Self {
+        let or_none = |limit: u64| if limit == 0 { usize::MAX } else { limit as usize };
+        let limits = ConnectionLimits {
+            bulk: config.proto_max_bulk_len as i64,
+            query_buffer: or_none(config.client_query_buffer_limit),
+            output_hard: or_none(config.client_output_buffer_limit.normal.hard),
+        };
+        let open = config.requirepass.is_empty();
+        Doorstep { limits, open, maxclients: config.maxclients as usize, ended: Vec::new() }
+    }
+}
+
 /// A turn at the data: from here to its end nobody else reads or changes anything.
 #[derive(Debug)]
 pub struct Turn<'a> {
@@ -233,22 +276,9 @@ impl Turn<'_> {
         &mut self.state.keyspace
     }
 
-    /// The session of a new connection: everybody's user, where none has to authenticate.
-    pub fn welcome(&mut self, client: Arc<Client>) -> Session {
-        self.state.server.stats.connections += 1;
-        let open = self.state.server.config.requirepass.is_empty();
-        Session::new(client, open.then(|| "default".to_owned()))
-    }
-
     /// What a connection has to know of the settings before it asks for a turn.
     pub fn connection_limits(&self) -> ConnectionLimits {
-        let config = &self.state.server.config;
-        let or_none = |limit: u64| if limit == 0 { usize::MAX } else { limit as usize };
-        ConnectionLimits {
-            bulk: config.proto_max_bulk_len as i64,
-            query_buffer: or_none(config.client_query_buffer_limit),
-            output_hard: or_none(config.client_output_buffer_limit.normal.hard),
-        }
+        Doorstep::of(&self.state.server.config).limits
     }
 
     /// Shows a connection's state to CLIENT LIST.
@@ -258,6 +288,9 @@ impl Turn<'_> {
 
     /// Regular care that no deadline asks for: connections idle for too long.
     pub fn look_after(&mut self) {
+        for mut session in std::mem::take(&mut self.engine.doorstep.lock().ended) {
+            self.forget(&mut session);
+        }
         self.as_server(crate::commands::clients::close_idle);
     }
 
@@ -294,12 +327,10 @@ impl Turn<'_> {
         self.as_server(expiry::next_due)
     }
 
-    /// Forgets a connection that has ended: its subscriptions, watches, waits.
-    pub fn forget(&mut self, session: &mut Session) {
+    fn forget(&mut self, session: &mut Session) {
         let mut out = Vec::new();
         let mut ctx = self.context(session, &mut out);
         crate::commands::end_session(&mut ctx);
-        self.state.server.clients.remove(session.id());
     }
 
     /// Does something as the server itself, on behalf of no connection.
@@ -349,6 +380,11 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
+        if std::mem::take(&mut self.state.server.config_changed) {
+            let ended = std::mem::take(&mut self.engine.doorstep.lock().ended);
+            let news = Doorstep { ended, ..Doorstep::of(&self.state.server.config) };
+            *self.engine.doorstep.lock() = news;
+        }
         let next = self.next_due().unwrap_or(Millis::MAX);
         if next < self.engine.driver.at.load(Ordering::Acquire) {
             self.engine.driver.at.store(next, Ordering::Release);

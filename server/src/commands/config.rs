@@ -65,6 +65,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 /// Lets settings that are kept elsewhere for speed take effect there.
 fn apply(ctx: &mut Ctx<'_>) {
+    ctx.server.config_changed = true;
     let config = &ctx.server.config;
     ctx.data.lookups.encodings = Encodings::from(config);
     ctx.data.lookups.notes_misses = config.notify_keyspace_events.wants(NotifyFlags::KEY_MISS);

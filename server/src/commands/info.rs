@@ -211,11 +211,12 @@ fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
         received += traffic.0;
         sent += traffic.1;
     }
+    let (accepted, rejected) = ctx.server.clients.arrivals();
     let pubsub = &ctx.server.pubsub;
     let stats = &ctx.server.stats;
     use crate::state::Subject;
     fields!(out,
-        "total_connections_received": stats.connections,
+        "total_connections_received": accepted,
         "total_commands_processed": stats.total_commands,
         "instantaneous_ops_per_sec": 0,
         "total_net_input_bytes": received,
@@ -224,7 +225,7 @@ fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
         "total_net_repl_output_bytes": 0,
         "instantaneous_input_kbps": "0.00",
         "instantaneous_output_kbps": "0.00",
-        "rejected_connections": stats.rejected_connections,
+        "rejected_connections": rejected,
         "sync_full": 0,
         "sync_partial_ok": 0,
         "sync_partial_err": 0,

@@ -53,7 +53,7 @@ pub struct Connection<S> {
     stream: S,
     engine: Arc<Engine>,
     actions: UnboundedSender<Action>,
-    session: Session,
+    session: Parting,
     parser: RequestParser,
     /// What a request may be at most; kept here because requests are parsed before the gate.
     request_limits: Limits,
@@ -84,7 +84,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
 
 impl<S> Drop for Connection<S> {
     fn drop(&mut self) {
-        self.engine.turn().forget(&mut self.session);
+        if let Some(session) = self.session.0.take() {
+            self.engine.farewell(session);
+        }
+    }
+}
+
+/// A session that is given back to the engine in the end.
+#[derive(Debug)]
+struct Parting(Option<Session>);
+
+impl std::ops::Deref for Parting {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        self.0.as_ref().expect("it is there until the connection is dropped")
+    }
+}
+
+impl std::ops::DerefMut for Parting {
+    fn deref_mut(&mut self) -> &mut Session {
+        self.0.as_mut().expect("it is there until the connection is dropped")
     }
 }
 
@@ -97,15 +117,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         client: Arc<Client>,
         actions: UnboundedSender<Action>,
     ) -> Self {
-        let mut turn = engine.turn();
-        let session = turn.welcome(client);
-        let limits = turn.connection_limits();
-        drop(turn);
+        let (session, limits) = engine.welcome(client);
         Connection {
             stream,
             engine,
             actions,
-            session,
+            session: Parting(Some(session)),
             parser: RequestParser::new(),
             request_limits: Limits::default(),
             limits,
@@ -164,8 +181,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(why) = self.session.client.take_wake()
             && self.session.waiting.is_some()
         {
-            self.engine.turn().resume(&mut self.session, why, &mut self.output);
-            self.has_news = true;
+            match self.engine.turn_unless_busy() {
+                Some(mut turn) => {
+                    turn.resume(&mut self.session, why, &mut self.output);
+                    self.has_news = true;
+                }
+                // Behind a slow script: it is asked again, at the script's end at the latest.
+                None => self.session.client.wake(why),
+            }
         }
         self.session.client.take_pushed(&mut self.output);
     }

@@ -18,6 +18,9 @@ const AT_ONCE: usize = 128;
 /// The longest sleep: idle connections and statistics are looked after as often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
+/// How long the driver waits for a slow script before it looks again.
+const WHILE_BUSY: Duration = Duration::from_millis(10);
+
 /// Runs until its task is dropped.
 pub(super) async fn drive(engine: Arc<Engine>) {
     loop {
@@ -29,23 +32,33 @@ pub(super) async fn drive(engine: Arc<Engine>) {
 /// Carries out all that is due; returns when something is next.
 async fn settle(engine: &Engine) -> Option<Millis> {
     loop {
-        if let Some(next) = settle_some(engine) {
-            return next;
+        match settle_some(engine) {
+            Settled::All(next) => return next,
+            Settled::Part => tokio::task::yield_now().await,
+            Settled::Busy => tokio::time::sleep(WHILE_BUSY).await,
         }
-        tokio::task::yield_now().await;
     }
 }
 
-/// Carries out a part; when nothing is left, says when something is next.
-fn settle_some(engine: &Engine) -> Option<Option<Millis>> {
-    let mut turn = engine.turn();
+/// How far a turn has come.
+enum Settled {
+    /// Nothing is left; something is next at this time.
+    All(Option<Millis>),
+    /// More is due.
+    Part,
+    /// A script holds the gate for longer than its time.
+    Busy,
+}
+
+fn settle_some(engine: &Engine) -> Settled {
+    let Some(mut turn) = engine.turn_unless_busy() else { return Settled::Busy };
     turn.look_after();
     if turn.settle(AT_ONCE) {
-        return None;
+        return Settled::Part;
     }
     let next = turn.next_due();
     engine.driver_sleeps_until(next);
-    Some(next)
+    Settled::All(next)
 }
 
 async fn sleep_until(engine: &Engine, next: Option<Millis>) {

@@ -177,6 +177,7 @@ async fn serve(
     ready: oneshot::Sender<Result<Started, Error>>,
     stopped: oneshot::Receiver<()>,
 ) {
+    engine.script().set_hand_over(hand_over);
     let (actions, mut asked) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     let keepalive = engine.turn().config().tcp_keepalive as u64;
@@ -208,6 +209,11 @@ async fn serve(
     tasks.abort_all();
     while tasks.join_next().await.is_some() {}
     say_farewell(&engine).await;
+}
+
+/// Lets another thread take over this one's connections while a slow script runs on here.
+fn hand_over() {
+    tokio::task::block_in_place(|| std::thread::sleep(Duration::from_millis(20)));
 }
 
 /// Opens all listeners; returns the first address.

@@ -14,12 +14,25 @@ pub struct Clients {
     by_id: DashMap<ClientId, Arc<Client>>,
     last: AtomicU64,
     count: AtomicUsize,
+    accepted: AtomicU64,
+    rejected: AtomicU64,
 }
 
 impl Clients {
     /// A number for a new connection.
     pub fn next_id(&self) -> ClientId {
         self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Counts a connection that was accepted, or turned away for `maxclients`.
+    pub fn count_arrival(&self, accepted: bool) {
+        let counter = if accepted { &self.accepted } else { &self.rejected };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections accepted, and turned away, since the start.
+    pub fn arrivals(&self) -> (u64, u64) {
+        (self.accepted.load(Ordering::Relaxed), self.rejected.load(Ordering::Relaxed))
     }
 
     /// Adds a connection.

@@ -53,6 +53,8 @@ pub struct Server {
     pub script: Arc<ScriptWatch>,
     /// Whether what falls due is deleted by itself (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: bool,
+    /// CONFIG SET has changed something since the last turn.
+    pub config_changed: bool,
     /// When the server started.
     pub started: Millis,
     /// 40 hexadecimal digits that tell this run from others.
@@ -77,6 +79,7 @@ impl Server {
             slowlog: Slowlog::default(),
             scripts: Scripts::default(),
             script: Arc::new(ScriptWatch::new(Arc::clone(clock))),
+            config_changed: false,
             active_expire: true,
             started: clock.now(),
             run_id: (0..40).map(|_| char::from_digit(rng.u32(..16), 16).unwrap_or('0')).collect(),

@@ -11,10 +11,6 @@ pub struct Stats {
     pub errors: BTreeMap<String, u64>,
     /// Commands executed.
     pub total_commands: u64,
-    /// Connections accepted.
-    pub connections: u64,
-    /// Connections turned away (`maxclients`).
-    pub rejected_connections: u64,
     /// Bytes received from and sent to connections that have ended.
     pub past_traffic: (u64, u64),
     /// Error replies.

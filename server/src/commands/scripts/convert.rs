@@ -22,6 +22,8 @@ fn write(value: &Value, reply: &mut Reply<'_>, depth: usize) {
     match value {
         Value::String(text) => reply.bulk(&text.as_bytes()),
         Value::Integer(number) => reply.int(*number),
+        // What does not fit is the smallest integer, as x86's conversion makes it in Redis.
+        Value::Number(number) if number.abs() >= 9.3e18 || number.is_nan() => reply.int(i64::MIN),
         Value::Number(number) => reply.int(*number as i64),
         Value::Boolean(true) if !reply.is_resp3() => reply.int(1),
         Value::Boolean(false) if !reply.is_resp3() => reply.null(),

@@ -29,7 +29,8 @@ pub(super) fn all(lua: &Lua, raw: &Table) -> mlua::Result<Table> {
     let all = lua.create_table()?;
     all.set("redis", redis(lua)?)?;
     all.set("cjson", cjson(lua, &failure)?)?;
-    all.set("cmsgpack", lua.create_table()?)?;
+    all.set("cmsgpack", super::msgpack::library(lua, &failure)?)?;
+    all.set("struct", lua.create_table()?)?;
     all.set("bit", bit(lua)?)?;
     Ok(all)
 }

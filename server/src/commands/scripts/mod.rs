@@ -3,6 +3,7 @@
 mod convert;
 mod interpreter;
 mod libraries;
+mod msgpack;
 
 pub use interpreter::Interpreter;
 

@@ -109,17 +109,14 @@ for _, library in ipairs({ "cjson", "cmsgpack", "bit" }) do
     if real_type(func) == "function" then
       libraries[library][name] = function(...)
         local results = { func(...) }
-        if results[1] == raw.failure then real_error(results[2], 2) end
-        return unpack(results, 1, results.n or #results)
+        if results[1] == raw.failure then
+          real_error("user_script:" .. place(2) .. ": " .. results[2], 0)
+        end
+        return unpack(results, 1, table.maxn(results))
       end
     end
   end
 end
-for name, pair in pairs({ pack = 1, unpack = 1, unpack_one = 1, unpack_limit = 1 }) do
-  local func = libraries.cmsgpack[name]
-  if func then libraries.cmsgpack[name] = func end
-end
-
 local function handler(error)
   if real_type(error) == "table" then
     if error.line == nil then
