@@ -124,25 +124,21 @@ mod redis_rs {
     }
 
     #[test]
-    #[ignore = "until the server runs scripts"]
     fn blocking_in_resp2() {
         blocking("resp2").expect("every command succeeds");
     }
 
     #[test]
-    #[ignore = "until the server runs scripts"]
     fn blocking_in_resp3() {
         blocking("resp3").expect("every command succeeds");
     }
 
     #[tokio::test]
-    #[ignore = "until the server runs scripts"]
     async fn asynchronous_in_resp2() {
         asynchronous("resp2").await.expect("every command succeeds");
     }
 
     #[tokio::test]
-    #[ignore = "until the server runs scripts"]
     async fn asynchronous_in_resp3() {
         asynchronous("resp3").await.expect("every command succeeds");
     }
@@ -191,6 +187,8 @@ mod fred {
         subscriber.init().await?;
         let mut messages = subscriber.message_rx();
         subscriber.subscribe("news").await?;
+        // fred says done when the request is written: wait for an answer on that connection.
+        let _: Value = subscriber.ping(None).await?;
         assert_eq!(client.publish::<i64, _, _>("news", "hello").await?, 1);
         let message = messages.recv().await.expect("a message comes");
         assert_eq!(message.channel, "news");
@@ -212,13 +210,11 @@ mod fred {
     }
 
     #[tokio::test]
-    #[ignore = "until the server runs scripts"]
     async fn in_resp2() {
         check(RespVersion::RESP2).await.expect("every command succeeds");
     }
 
     #[tokio::test]
-    #[ignore = "until the server runs scripts"]
     async fn in_resp3() {
         check(RespVersion::RESP3).await.expect("every command succeeds");
     }
