@@ -284,6 +284,9 @@ impl Turn<'_> {
     /// Shows a connection's state to CLIENT LIST.
     pub fn publish(&self, session: &Session) {
         session.publish(self.now);
+        if let Some(last) = session.last {
+            session.client.view.lock().command = self.engine.table.shared_name(last);
+        }
     }
 
     /// Regular care that no deadline asks for: connections idle for too long.
@@ -411,6 +414,7 @@ fn execute(ctx: &mut Ctx<'_>, args: Args<'_>) -> Flow {
             return Flow::Wait;
         }
         Ok(command) => {
+            ctx.session.last = Some(command);
             call(ctx, command, args);
             match ctx.asked.take() {
                 None => Flow::Continue,
@@ -531,7 +535,6 @@ fn is_held_back(ctx: &Ctx<'_>, command: Command) -> bool {
 fn call(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) -> bool {
     let outer = std::mem::replace(&mut ctx.command, command);
     let start = ctx.stamp;
-    crate::commands::monitor::feed(ctx, command, args);
     end_due_keys(ctx, command, args);
     let before = Before {
         mark: ctx.reply.mark(),
@@ -541,6 +544,7 @@ fn call(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) -> bool {
     let done = (command.spec.handler)(ctx, args);
     let ok = finish(ctx, args, done, &before);
     note_misses(ctx);
+    crate::commands::monitor::feed(ctx, command, args);
     ctx.stamp = ctx.clock.stopwatch();
     let took = ctx.stamp.saturating_sub(start);
     let stats = &mut ctx.server.stats;

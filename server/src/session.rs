@@ -3,7 +3,7 @@
 //! A [`Session`] belongs to its connection alone and travels with each request. Its [`Client`] is
 //! shared: CLIENT LIST reads it, CLIENT KILL ends it, PUBLISH drops messages into its outbox.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::Waker;
@@ -362,6 +362,8 @@ pub struct Session<C> {
     pub protocol: Protocol,
     /// The user whose rights it has; None before AUTH.
     pub user: Option<String>,
+    /// The last command executed.
+    pub last: Option<C>,
     /// By CLIENT SETNAME or HELLO.
     pub name: Vec<u8>,
     /// By CLIENT SETINFO.
@@ -396,8 +398,6 @@ pub struct Session<C> {
     pub in_script: bool,
     /// What it was asked to do comes from a primary: nothing is hidden or refused.
     pub is_primary_link: bool,
-    /// Arbitrary notes that commands keep for one connection (ASKING and the like).
-    pub notes: BTreeMap<&'static str, Vec<u8>>,
 }
 
 impl<C> Session<C> {
@@ -408,6 +408,7 @@ impl<C> Session<C> {
             db: 0,
             protocol: Protocol::Resp2,
             user,
+            last: None,
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_ver: Vec::new(),
@@ -425,7 +426,6 @@ impl<C> Session<C> {
             in_exec: false,
             in_script: false,
             is_primary_link: false,
-            notes: BTreeMap::new(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! CONFIG GET, SET, RESETSTAT, REWRITE.
 
+use super::args::is;
 use super::spec::{Categories, Handler};
 use super::{CommandError, Ctx, Done, Outcome, Spec};
 use crate::config::NotifyFlags;
@@ -35,15 +36,17 @@ fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         .get(|name| patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true)));
     ctx.reply.map(found.len());
     for (name, value) in found {
-        ctx.reply.text(name);
+        // A name that was asked for as such comes back as it was written.
+        let asked = patterns.iter().find(|pattern| is(pattern, name));
+        ctx.reply.bulk(asked.copied().unwrap_or(name.as_bytes()));
         ctx.reply.text(&value);
     }
     Ok(Outcome::Unchanged)
 }
 
 fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    if args.len() % 2 != 0 {
-        return Err(CommandError::wrong_arity(ctx.name()));
+    if !args.len().is_multiple_of(2) {
+        return Err(CommandError::SYNTAX);
     }
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let words: Vec<String> = args.from(2).iter().map(text).collect();

@@ -2,8 +2,8 @@
 
 use super::args::{int, is, parse_int};
 use super::spec::{Categories, Flags};
-use super::{Action, CommandError, Ctx, Done, Outcome, Spec};
-use crate::resp::{Args, Protocol};
+use super::{Action, CommandError, Ctx, Done, Outcome, Session, Spec};
+use crate::resp::{Args, Protocol, Reply};
 use crate::session::ReplyMode;
 
 const ANYTIME: Flags = Flags::NO_SCRIPT
@@ -197,22 +197,21 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     ctx.session.protocol = protocol;
     ctx.reply.set_protocol(protocol);
     ctx.session.publish(ctx.now);
-    greet(ctx);
+    greet(ctx.session, &mut ctx.reply);
     Ok(Outcome::Unchanged)
 }
 
 /// What HELLO answers.
-fn greet(ctx: &mut Ctx<'_>) {
-    let reply = &mut ctx.reply;
+pub fn greet(session: &Session, reply: &mut Reply<'_>) {
     reply.map(7);
     for (field, value) in [("server", "redis"), ("version", super::info::REDIS_VERSION)] {
         reply.text(field);
         reply.text(value);
     }
     reply.text("proto");
-    reply.int(if ctx.session.protocol == Protocol::Resp3 { 3 } else { 2 });
+    reply.int(if session.protocol == Protocol::Resp3 { 3 } else { 2 });
     reply.text("id");
-    reply.int(ctx.session.id() as i64);
+    reply.int(session.id() as i64);
     for (field, value) in [("mode", "standalone"), ("role", "master")] {
         reply.text(field);
         reply.text(value);

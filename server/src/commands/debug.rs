@@ -43,8 +43,7 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             ok(ctx)
         }
         b"OBJECT" if count >= 3 => object(ctx, args),
-        b"JMAP"
-        | b"QUICKLIST-PACKED-THRESHOLD"
+        b"QUICKLIST-PACKED-THRESHOLD"
         | b"REPLICATE"
         | b"CHANGE-REPL-ID"
         | b"LOG"
@@ -161,12 +160,16 @@ fn populate(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     ok(ctx)
 }
 
+/// The double that Redis answers, which is not meant to be pi.
+#[allow(clippy::approx_constant)]
+const DOUBLE: f64 = 3.141;
+
 fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let reply = &mut ctx.reply;
     match args.at(2).to_ascii_lowercase().as_slice() {
         b"string" => reply.text("Hello World"),
         b"integer" => reply.int(12345),
-        b"double" => reply.double(3.141),
+        b"double" => reply.double(DOUBLE),
         b"null" => reply.null(),
         b"array" | b"set" | b"map" => {
             let kind = args.at(2).to_ascii_lowercase();
@@ -203,7 +206,7 @@ fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         b"bignum" => reply.text("1234567999999999999999999999999999999"),
         _ => {
             return Err(CommandError::new(
-                "ERR Wrong protocol type name. Please use one of the following: string|integer|double|null|array|set|map|attrib|push|verbatim|true|false|bignum",
+                "ERR Wrong protocol type name. Please use one of the following: string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
             ));
         }
     }

@@ -102,8 +102,10 @@ impl CommandError {
     }
 }
 
-/// The first `most` bytes as text, each byte a character of its own where it is no UTF-8.
+/// The first `most` bytes as text, up to a zero byte, where C's strings end.
 fn clip(bytes: &[u8], most: usize) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let bytes = &bytes[..end];
     String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()
 }
 

@@ -117,7 +117,7 @@ pub(super) const COMMANDS: &[Spec] = &[
 
 /// Sets the pairs from argument 2 on; returns how many fields are new.
 fn set_pairs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<i64, CommandError> {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(CommandError::wrong_arity(ctx.name()));
     }
     let (limits, now) = (ctx.data.encodings().hash, ctx.data.now);

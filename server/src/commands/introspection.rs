@@ -24,9 +24,9 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
             "[command-name [command-name ...]]",
             "Returns documentary information about commands.",
         ),
-        sub("GETKEYS", -3, getkeys)
+        sub("GETKEYS", -4, getkeys)
             .doc("command [arg ...]", "Extracts the key names from a command."),
-        sub("GETKEYSANDFLAGS", -3, getkeysandflags)
+        sub("GETKEYSANDFLAGS", -4, getkeysandflags)
             .since("7.0.0")
             .doc("command [arg ...]", "Extracts the key names and access flags of a command."),
         sub("HELP", 2, help).since("5.0.0").doc("", "Returns helpful text about the subcommands."),

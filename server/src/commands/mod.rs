@@ -38,6 +38,7 @@ mod syntax;
 mod table;
 mod transactions;
 
+pub use connection::greet;
 pub use context::{Ctx, Data, Door, Encodings, Usage, script_session};
 pub use error::CommandError;
 pub use spec::{Categories, Flags, KeyFlags, KeySpec, Spec};

@@ -21,7 +21,7 @@ fn monitor(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     Ok(Outcome::Unchanged)
 }
 
-/// Shows a request to all monitors before it is executed.
+/// Shows a request to all monitors once it was executed, as Redis does.
 #[inline]
 pub fn feed(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
     if !ctx.server.monitors.is_empty() {
@@ -32,9 +32,13 @@ pub fn feed(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
 #[cold]
 fn show(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
     let flags = command.spec.flags;
-    if flags.has(Flags::SKIP_MONITOR) || flags.has(Flags::ADMIN) {
-        return;
+    if !flags.has(Flags::SKIP_MONITOR) && !flags.has(Flags::ADMIN) {
+        feed_now(ctx, args);
     }
+}
+
+/// Shows a request whatever its flags: a script before the commands that it calls.
+pub(super) fn feed_now(ctx: &mut Ctx<'_>, args: Args<'_>) {
     let now = ctx.clock.now_micros();
     let from = if ctx.session.in_script { "lua" } else { ctx.session.client.addr.as_str() };
     let mut line =

@@ -1,5 +1,7 @@
 //! Finding a command by its name: the families' tables made ready once a server.
 
+use std::sync::Arc;
+
 use hashbrown::HashMap;
 
 use super::{CommandError, FAMILIES, Spec};
@@ -28,7 +30,7 @@ pub struct CommandTable {
     /// By lower-case name.
     by_name: HashMap<Vec<u8>, Entry, foldhash::fast::FixedState>,
     /// `name` or `container|subcommand` in lower case, by number.
-    names: Vec<String>,
+    names: Vec<Arc<str>>,
     all: Vec<Command>,
 }
 
@@ -62,7 +64,7 @@ impl CommandTable {
     fn add(&mut self, spec: &'static Spec, name: String) -> Command {
         let command = Command { spec, id: self.all.len() };
         self.all.push(command);
-        self.names.push(name);
+        self.names.push(name.into());
         command
     }
 
@@ -79,6 +81,11 @@ impl CommandTable {
     /// `name` or `container|subcommand`, in lower case.
     pub fn name(&self, command: Command) -> &str {
         &self.names[command.id]
+    }
+
+    /// [`CommandTable::name`] to keep.
+    pub fn shared_name(&self, command: Command) -> Arc<str> {
+        Arc::clone(&self.names[command.id])
     }
 
     /// All of them, subcommands included, in the table's order.

@@ -164,7 +164,7 @@ impl Default for Config {
             },
             client_query_buffer_limit: 1 << 30,
             proto_max_bulk_len: 512 << 20,
-            hash_max_listpack_entries: 128,
+            hash_max_listpack_entries: 512,
             hash_max_listpack_value: 64,
             set_max_intset_entries: 512,
             zset_max_listpack_entries: 128,
@@ -219,6 +219,11 @@ impl Config {
                 return failed(&name, "duplicate parameter");
             }
             if let Some(inert) = settings::inert(&name) {
+                let is_switch = |value: &str| value == "yes" || value == "no";
+                let old = changed.inert.get(inert).is_some_and(|old| is_switch(old));
+                if old && !is_switch(&value.to_ascii_lowercase()) {
+                    return failed(&name, "argument must be 'yes' or 'no'");
+                }
                 changed.inert.insert(inert, value.clone());
                 continue;
             }

@@ -123,7 +123,7 @@ fn output_limits(config: &Config) -> String {
 
 fn set_output_limits(config: &mut Config, text: &str) -> Result<(), String> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    if words.is_empty() || words.len() % 4 != 0 {
+    if words.is_empty() || !words.len().is_multiple_of(4) {
         return Err("Wrong number of arguments in buffer limit configuration.".to_owned());
     }
     let mut limits = config.client_output_buffer_limit;
@@ -202,7 +202,7 @@ pub const SETTINGS: &[Setting] = &[
             Ok(())
         }),
     Setting::new("maxmemory-samples", "number", "Keys looked at to find one to evict.",
-        |c| c.maxmemory_samples.to_string(), |c, v| { c.maxmemory_samples = int(v, 1, 64)?; Ok(()) }),
+        |c| c.maxmemory_samples.to_string(), |c, v| { c.maxmemory_samples = int(v, 1, i64::from(i32::MAX))?; Ok(()) }),
     Setting::new("lfu-log-factor", "number", "How slowly counters of use grow.",
         |c| c.lfu_log_factor.to_string(), |c, v| { c.lfu_log_factor = int(v, 0, i64::from(i32::MAX))?; Ok(()) }),
     Setting::new("lfu-decay-time", "minutes", "After how long without use counters shrink by one.",

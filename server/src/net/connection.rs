@@ -15,9 +15,9 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::commands::{Action, CommandError, Session};
+use crate::commands::{Action, CommandError, Session, greet};
 use crate::engine::{ConnectionLimits, Engine, Flow, Turn};
-use crate::resp::{Args, Limits, Parsed, ProtocolError, Reply, RequestParser};
+use crate::resp::{Args, Limits, Parsed, Protocol, ProtocolError, Reply, RequestParser};
 use crate::session::{Client, Waiting};
 
 /// How much one read takes in at most.
@@ -367,12 +367,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 }
 
+fn is_hello(args: Args<'_>) -> bool {
+    args[0].eq_ignore_ascii_case(b"hello") && args.len() <= 2
+}
+
 impl Engine {
     /// Answers a request while a script runs for longer than its time: only that script can be
     /// ended, or the server.
     fn answer_while_busy(&self, session: &mut Session, args: Args<'_>, out: &mut Vec<u8>) -> Flow {
         match self.end_script(args, session.protocol, out) {
             Some(flow) => flow,
+            // A client that connects meanwhile must be able to say hello, so that it can end it.
+            None if is_hello(args) && session.user.is_some() => {
+                session.protocol =
+                    if args.get(1) == Some(b"3") { Protocol::Resp3 } else { session.protocol };
+                greet(session, &mut Reply::new(out, session.protocol));
+                Flow::Continue
+            }
             None => {
                 if let Some(transaction) = &mut session.transaction {
                     transaction.aborted = true;

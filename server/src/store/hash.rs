@@ -21,7 +21,7 @@ pub struct HashLimits {
 
 impl Default for HashLimits {
     fn default() -> Self {
-        HashLimits { entries: 128, value: 64 }
+        HashLimits { entries: 512, value: 64 }
     }
 }
 

@@ -44,16 +44,15 @@ impl Set {
     /// Adds a member. True: it is new.
     pub fn add(&mut self, member: &[u8], limits: &SetLimits) -> bool {
         if let Members::Ints(ints) = &mut self.0 {
-            match canonical_int(member) {
-                Some(value) => match ints.binary_search(&value) {
+            if let Some(value) = canonical_int(member) {
+                match ints.binary_search(&value) {
                     Ok(_) => return false,
                     Err(at) if ints.len() < limits.intset => {
                         ints.insert(at, value);
                         return true;
                     }
                     Err(_) => {}
-                },
-                None => {}
+                }
             }
             self.enlarge();
         }

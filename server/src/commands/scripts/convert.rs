@@ -3,7 +3,7 @@
 use mlua::{Lua, Table, Value};
 
 use super::super::CommandError;
-use crate::resp::Reply;
+use crate::resp::{Protocol, Reply};
 
 /// A number as Lua writes it (`%.17g`), integers without a point.
 pub(super) fn number(number: f64) -> String {
@@ -11,27 +11,29 @@ pub(super) fn number(number: f64) -> String {
 }
 
 /// Writes a script's value as its reply, by Redis's rules.
-pub(super) fn to_reply(value: &Value, reply: &mut Reply<'_>) {
-    write(value, reply, 0);
+///
+/// Whether `false` is a null or a boolean goes by the protocol that the script has set for itself.
+pub(super) fn to_reply(value: &Value, reply: &mut Reply<'_>, script: Protocol) {
+    write(value, reply, script, 0);
 }
 
 /// How deep tables may nest.
 const DEEPEST: usize = 200;
 
-fn write(value: &Value, reply: &mut Reply<'_>, depth: usize) {
+fn write(value: &Value, reply: &mut Reply<'_>, script: Protocol, depth: usize) {
     match value {
         Value::String(text) => reply.bulk(&text.as_bytes()),
         Value::Integer(number) => reply.int(*number),
         // What does not fit is the smallest integer, as x86's conversion makes it in Redis.
         Value::Number(number) if number.abs() >= 9.3e18 || number.is_nan() => reply.int(i64::MIN),
         Value::Number(number) => reply.int(*number as i64),
-        Value::Boolean(true) if !reply.is_resp3() => reply.int(1),
-        Value::Boolean(false) if !reply.is_resp3() => reply.null(),
+        Value::Boolean(true) if script == Protocol::Resp2 => reply.int(1),
+        Value::Boolean(false) if script == Protocol::Resp2 => reply.null(),
         Value::Boolean(value) => reply.bool(*value),
         Value::Table(_) if depth > DEEPEST => {
             reply.error("ERR reached lua stack limit");
         }
-        Value::Table(table) => write_table(table, reply, depth),
+        Value::Table(table) => write_table(table, reply, script, depth),
         _ => reply.null(),
     }
 }
@@ -43,7 +45,7 @@ fn text_field(table: &Table, name: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn write_table(table: &Table, reply: &mut Reply<'_>, depth: usize) {
+fn write_table(table: &Table, reply: &mut Reply<'_>, script: Protocol, depth: usize) {
     if let Some(text) = text_field(table, "err") {
         reply.error(&String::from_utf8_lossy(&text));
         return;
@@ -65,15 +67,15 @@ fn write_table(table: &Table, reply: &mut Reply<'_>, depth: usize) {
         let pairs: Vec<(Value, Value)> = map.pairs().filter_map(Result::ok).collect();
         reply.map(pairs.len());
         for (key, value) in pairs {
-            write(&key, reply, depth + 1);
-            write(&value, reply, depth + 1);
+            write(&key, reply, script, depth + 1);
+            write(&value, reply, script, depth + 1);
         }
         return;
     }
     if let Ok(Value::Table(set)) = table.raw_get("set") {
         let members: Vec<(Value, Value)> = set.pairs().filter_map(Result::ok).collect();
         reply.set(members.len());
-        members.iter().for_each(|(member, _)| write(member, reply, depth + 1));
+        members.iter().for_each(|(member, _)| write(member, reply, script, depth + 1));
         return;
     }
     if let Some(text) = text_field(table, "big_number") {
@@ -96,7 +98,7 @@ fn write_table(table: &Table, reply: &mut Reply<'_>, depth: usize) {
         .take_while(|value| !value.is_nil())
         .collect();
     reply.array(elements.len());
-    elements.iter().for_each(|element| write(element, reply, depth + 1));
+    elements.iter().for_each(|element| write(element, reply, script, depth + 1));
 }
 
 /// A reply as a Lua value; an error reply as an error.

@@ -12,7 +12,7 @@ use crate::state::ScriptWatch;
 
 /// A Lua state, its libraries set up.
 #[derive(Debug)]
-pub struct Interpreter {
+pub(super) struct Interpreter {
     lua: Lua,
     /// Functions that work on the server while a script runs; filled for each run.
     raw: Table,
@@ -182,14 +182,14 @@ fn execute(
         Ok((ok, value))
     });
     let (ctx, session) = shared.into_inner();
-    drop(session);
+    let protocol = session.protocol;
     let (ok, value) = match outcome {
         Ok(found) => found,
         Err(_) if ctx.server.script.is_killed() => return Ok(Err(killed(digest))),
         Err(error) => return Err(error),
     };
     if ok {
-        convert::to_reply(&value, &mut ctx.reply);
+        convert::to_reply(&value, &mut ctx.reply, protocol);
         return Ok(Ok(()));
     }
     if ctx.server.script.is_killed() {
@@ -197,7 +197,7 @@ fn execute(
     }
     let (text, line) = match &value {
         Value::Table(table) => {
-            let text: Option<mlua::String> = table.get("err")?;
+            let text: Option<mlua::LuaString> = table.get("err")?;
             let line: Option<String> = table.get("line")?;
             let text = text.map(|text| String::from_utf8_lossy(&text.as_bytes()).into_owned());
             (text.unwrap_or_else(|| "ERR unknown error".to_owned()), line)
@@ -263,7 +263,6 @@ fn call(
         nested.server.script.set_wrote();
     }
     door.call(&mut nested, command, request.args());
-    drop(nested);
     session.protocol = protocol;
     convert::from_reply(lua, &out)
 }

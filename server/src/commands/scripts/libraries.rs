@@ -9,7 +9,7 @@ pub(super) fn all(lua: &Lua, raw: &Table) -> mlua::Result<Table> {
     raw.set("failure", failure.clone())?;
     raw.set(
         "sha1hex",
-        lua.create_function(|_, text: mlua::String| {
+        lua.create_function(|_, text: mlua::LuaString| {
             Ok(Sha1::from(&*text.as_bytes()).digest().to_string())
         })?,
     )?;
@@ -71,7 +71,7 @@ fn cjson(lua: &Lua, failure: &Table) -> mlua::Result<Table> {
     let failed = failure.clone();
     cjson.set(
         "decode",
-        lua.create_function(move |lua, text: mlua::String| {
+        lua.create_function(move |lua, text: mlua::LuaString| {
             let bytes = text.as_bytes().to_vec();
             match serde_json::from_slice::<serde_json::Value>(&bytes) {
                 Ok(value) => Ok((decode(lua, &value)?, None)),

@@ -5,8 +5,6 @@ mod interpreter;
 mod libraries;
 mod msgpack;
 
-pub use interpreter::Interpreter;
-
 use sha1_smol::Sha1;
 
 use super::args::{is, parse_int};
@@ -104,6 +102,7 @@ fn run_digest(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn run(ctx: &mut Ctx<'_>, digest: &str, args: Args<'_>) -> Done {
+    super::monitor::feed_now(ctx, args);
     let (keys, args) = keys_and_args(args)?;
     let read_only = ctx.command.spec.name.ends_with("_RO");
     ctx.server.effects.begin_group();

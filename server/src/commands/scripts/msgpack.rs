@@ -27,7 +27,7 @@ pub(super) fn library(lua: &Lua, failure: &Table) -> mlua::Result<Table> {
     let unpacker = |limited: bool| {
         let failed = failure.clone();
         lua.create_function(
-            move |lua, (text, limit, offset): (mlua::String, Option<i64>, Option<i64>)| {
+            move |lua, (text, limit, offset): (mlua::LuaString, Option<i64>, Option<i64>)| {
                 let (limit, offset) = if limited { (limit, offset) } else { (None, None) };
                 unpack_all(lua, &text.as_bytes(), limit, offset.unwrap_or(0), &failed)
             },
@@ -38,7 +38,7 @@ pub(super) fn library(lua: &Lua, failure: &Table) -> mlua::Result<Table> {
     let failed = failure.clone();
     library.set(
         "unpack_one",
-        lua.create_function(move |lua, (text, offset): (mlua::String, Option<i64>)| {
+        lua.create_function(move |lua, (text, offset): (mlua::LuaString, Option<i64>)| {
             unpack_all(lua, &text.as_bytes(), Some(1), offset.unwrap_or(0), &failed)
         })?,
     )?;

@@ -40,7 +40,7 @@ impl Options {
     fn check(&self, pairs: usize) -> Result<(), CommandError> {
         let text = if self.nx && self.xx {
             "ERR XX and NX options at the same time are not compatible"
-        } else if (self.gt && self.nx) || (self.lt && self.nx) || (self.gt && self.lt) {
+        } else if [self.gt, self.lt, self.nx].iter().filter(|set| **set).count() > 1 {
             "ERR GT, LT, and/or NX options at the same time are not compatible"
         } else if self.incr && pairs > 1 {
             "ERR INCR option supports a single increment-element pair"
@@ -62,7 +62,7 @@ impl Options {
 pub(super) fn zadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let (options, first) = Options::parse(args);
     let left = args.len() - first;
-    if left == 0 || left % 2 != 0 {
+    if left == 0 || !left.is_multiple_of(2) {
         return Err(CommandError::SYNTAX);
     }
     options.check(left / 2)?;
