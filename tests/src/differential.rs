@@ -128,7 +128,7 @@ impl<'a> Contest<'a> {
         let (like_redis, like_valkey) = (same(&replies[1]), same(&replies[2]));
         // Hashes may differ by now; what else Redis says still counts.
         let redis_counts = !self.redis_apart || replies[0].is_error() || !name.starts_with(b"H");
-        if !like_valkey && !(like_redis && redis_counts) {
+        if !(like_valkey || like_redis && redis_counts) {
             return Ok(Some(replies));
         }
         let unknown = |v: &Value| v.bytes().is_some_and(|b| b.starts_with(b"ERR unknown command"));

@@ -11,13 +11,11 @@ fn check(protocol: Protocol) {
 }
 
 #[test]
-#[ignore = "the server does not listen yet"]
 fn over_a_socket_in_resp2() {
     check(Protocol::Resp2);
 }
 
 #[test]
-#[ignore = "the server does not listen yet"]
 fn over_a_socket_in_resp3() {
     check(Protocol::Resp3);
 }

@@ -37,7 +37,9 @@ pub fn parse_float(text: &[u8]) -> Option<f64> {
     } else {
         text.parse().ok()?
     };
-    (!value.is_nan()).then_some(value)
+    // Digits that come to infinity are out of range, as `strtod` says by errno.
+    let overflows = value.is_infinite() && unsigned.starts_with(|c: char| c.is_ascii_digit());
+    (!value.is_nan() && !overflows).then_some(value)
 }
 
 /// What follows `0x` in C's notation: hexadecimal digits, a point, a binary exponent.

@@ -81,7 +81,9 @@ fn echo(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let index = int(args, 1)?;
     if i32::try_from(index).is_err() {
-        return Err(CommandError::NOT_AN_INTEGER);
+        return Err(CommandError::new(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ));
     }
     if !(0..ctx.data.keyspace.databases() as i64).contains(&index) {
         return Err(CommandError::DB_OUT_OF_RANGE);

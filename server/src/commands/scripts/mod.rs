@@ -94,6 +94,7 @@ fn run_text(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn run_digest(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    keys_and_args(args)?;
     let digest = String::from_utf8_lossy(&args[1]).to_ascii_lowercase();
     if ctx.server.scripts.get(&digest).is_none() {
         return Err(CommandError::new("NOSCRIPT No matching script. Please use EVAL."));
