@@ -69,6 +69,18 @@ impl Driver for SocketDriver {
         }
     }
 
+    fn arrived(&mut self, args: &[Vec<u8>]) -> io::Result<()> {
+        // Only a request that waits is still to be seen; others are over before anybody asks.
+        if !args[0].eq_ignore_ascii_case(b"wait") {
+            return Ok(());
+        }
+        loop {
+            if self.control(&["CLIENT", "LIST"])?.to_string().contains("cmd=wait") {
+                return Ok(());
+            }
+        }
+    }
+
     fn control(&mut self, args: &[&str]) -> io::Result<Value> {
         match self.control.call(args) {
             Ok(reply) => Ok(reply),

@@ -16,6 +16,10 @@ pub trait Driver {
     fn protocol(&self) -> Protocol;
     /// A new connection.
     fn connect(&mut self) -> io::Result<Box<dyn Connection>>;
+    /// Waits until the server has begun with a request that was sent without waiting for its reply.
+    fn arrived(&mut self, _args: &[Vec<u8>]) -> io::Result<()> {
+        Ok(())
+    }
     /// Lets time pass. When it returns, everything that fell due has happened.
     fn advance(&mut self, by: Duration) -> io::Result<()>;
     /// Runs an administrative command outside the transcript.
@@ -206,7 +210,8 @@ impl Stage {
             Action::Send { client, command } => {
                 let args = text::split(&self.substitute(command))?;
                 let client = self.client(client, driver).map_err(text)?;
-                client.connection.send(&args).map(|()| None).map_err(text)
+                client.connection.send(&args).map_err(text)?;
+                driver.arrived(&args).map(|()| None).map_err(text)
             }
             Action::Reply { client } => {
                 self.client(client, driver).map_err(text)?.reply().map(Some).map_err(text)

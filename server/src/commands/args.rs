@@ -27,8 +27,28 @@ pub fn parse_int(text: &[u8]) -> Option<i64> {
     i64::try_from(if negative { -value } else { value }).ok()
 }
 
-/// A double as Redis takes it (`strtod` of the whole text): no blanks in front, no NaN.
+/// A double as Redis takes it (`strtod` of the whole text): no blanks in front, no NaN, and
+/// nothing that is out of range.
 pub fn parse_float(text: &[u8]) -> Option<f64> {
+    let value = parse_double(text)?;
+    // Digits that come to infinity are out of range, as `strtod` says by errno.
+    let digits = text.strip_prefix(b"-").or(text.strip_prefix(b"+")).unwrap_or(text);
+    let overflows = value.is_infinite() && digits.first().is_some_and(u8::is_ascii_digit);
+    (!overflows).then_some(value)
+}
+
+/// The end of a range of scores: as `strtod` takes a C string, which ends at a zero byte, is 0 if
+/// it is empty; out of range is infinite.
+pub fn parse_bound(text: &[u8]) -> Option<f64> {
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
+    match &text[..end] {
+        [] => Some(0.0),
+        text => parse_double(text),
+    }
+}
+
+/// A double as `strtod` takes the whole of a text without blanks in front; no NaN.
+fn parse_double(text: &[u8]) -> Option<f64> {
     let text = std::str::from_utf8(text).ok()?;
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let value: f64 = if unsigned.len() > 2 && unsigned[..2].eq_ignore_ascii_case("0x") {
@@ -37,9 +57,7 @@ pub fn parse_float(text: &[u8]) -> Option<f64> {
     } else {
         text.parse().ok()?
     };
-    // Digits that come to infinity are out of range, as `strtod` says by errno.
-    let overflows = value.is_infinite() && unsigned.starts_with(|c: char| c.is_ascii_digit());
-    (!value.is_nan() && !overflows).then_some(value)
+    (!value.is_nan()).then_some(value)
 }
 
 /// What follows `0x` in C's notation: hexadecimal digits, a point, a binary exponent.

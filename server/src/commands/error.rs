@@ -103,7 +103,7 @@ impl CommandError {
 }
 
 /// The first `most` bytes as text, up to a zero byte, where C's strings end.
-fn clip(bytes: &[u8], most: usize) -> String {
+pub(super) fn clip(bytes: &[u8], most: usize) -> String {
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let bytes = &bytes[..end];
     String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).into_owned()

@@ -269,23 +269,23 @@ fn hpersist(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 /// What HGETEX and HSETEX may be told before FIELDS.
 #[derive(Debug, Default)]
-struct Options {
+struct Options<'a> {
     key_new: bool,
     key_old: bool,
     fields_new: bool,
     fields_old: bool,
     keep_ttl: bool,
     persist: bool,
-    at: Option<i64>,
+    time: Option<(&'a [u8], Unit, bool)>,
 }
 
-impl Options {
-    fn parse(ctx: &Ctx<'_>, args: Args<'_>, sets: bool) -> Result<Self, CommandError> {
+impl<'a> Options<'a> {
+    fn parse(args: Args<'a>, sets: bool) -> Result<Self, CommandError> {
         let mut found = Options::default();
         let mut at = 2;
         while at < args.len() {
             let (option, value) = (args.at(at), args.get(at + 1));
-            let is_timed = found.at.is_some() || found.keep_ttl || found.persist;
+            let is_timed = found.time.is_some() || found.keep_ttl || found.persist;
             let time = match option.to_ascii_uppercase().as_slice() {
                 b"EX" => Some((Unit::Seconds, true)),
                 b"PX" => Some((Unit::Millis, true)),
@@ -295,7 +295,7 @@ impl Options {
             };
             match (time, value) {
                 (Some((unit, relative)), Some(value)) if !is_timed => {
-                    found.at = Some(deadline(ctx, value, unit, relative)?);
+                    found.time = Some((value, unit, relative));
                     at += 1;
                 }
                 _ if sets && is(option, "NX") && !found.key_old => found.key_new = true,
@@ -310,14 +310,20 @@ impl Options {
         }
         Ok(found)
     }
+
+    /// The absolute deadline that is asked for.
+    fn deadline(&self, ctx: &Ctx<'_>) -> Result<Option<i64>, CommandError> {
+        self.time.map(|(text, unit, relative)| deadline(ctx, text, unit, relative)).transpose()
+    }
 }
 
 fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let fields = (2..args.len()).find(|at| is(&args[*at], "FIELDS")).ok_or(NUMFIELDS)?;
+    let options = Options::parse(args.first(fields), false)?;
     let first = fields_at(args, fields, 1, NUMFIELDS)?;
-    let options = Options::parse(ctx, args.first(fields), false)?;
+    let at = options.deadline(ctx)?;
     let (key, now) = (args.at(1), ctx.data.now);
-    let is_past = options.at.is_some_and(|at| at <= ctx.now as i64);
+    let is_past = at.is_some_and(|at| at <= ctx.now as i64);
     ctx.reply.array(args.len() - first);
     let Some(mut hash) = ctx.data.write::<Hash>(key)? else {
         args.from(first).iter().for_each(|_| ctx.reply.null());
@@ -330,7 +336,7 @@ fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         if value.is_none() {
             continue;
         }
-        let changes = match options.at {
+        let changes = match at {
             Some(_) if is_past => hash.remove(field),
             Some(at) => hash.set_deadline(field, Some(at as u64)),
             None => {
@@ -346,12 +352,12 @@ fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     if touched.is_empty() {
         return Ok(Outcome::Unchanged);
     }
-    match options.at {
+    match at {
         Some(_) if is_past => fields_gone(ctx, key, "hexpired", emptied),
         Some(_) => ctx.changed(NotifyFlags::HASH, "hexpire", key),
         None => ctx.changed(NotifyFlags::HASH, "hpersist", key),
     }
-    Ok(ctx.wrote_as(|| match options.at {
+    Ok(ctx.wrote_as(|| match at {
         Some(at) if is_past => set_or_deleted(key, at, &[], &touched),
         Some(at) => set_or_deleted(key, at, &touched, &[]),
         None => {
@@ -365,23 +371,27 @@ fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let fields = (2..args.len()).find(|at| is(&args[*at], "FIELDS")).ok_or(NUMFIELDS)?;
+    let options = Options::parse(args.first(fields), true)?;
     let first = fields_at(args, fields, 2, NUMFIELDS)?;
-    let options = Options::parse(ctx, args.first(fields), true)?;
     let (key, now, limits) = (args.at(1), ctx.data.now, ctx.data.encodings().hash);
     let pairs = args.from(first);
     let names = || pairs.iter().step_by(2);
     let hash = ctx.data.read::<Hash>(key)?;
     let exists = hash.is_some();
     let has = |field| hash.is_some_and(|hash| hash.contains(field, now));
-    let refused = (options.key_new && exists)
-        || (options.key_old && !exists)
-        || (options.fields_new && names().any(has))
-        || (options.fields_old && !names().all(has));
+    if (options.key_new && exists) || (options.key_old && !exists) {
+        ctx.reply.int(0);
+        return Ok(Outcome::Unchanged);
+    }
+    let refused =
+        (options.fields_new && names().any(has)) || (options.fields_old && !names().all(has));
+    // The time is looked at between the key's conditions and the fields'.
+    let until = options.deadline(ctx)?;
     if refused {
         ctx.reply.int(0);
         return Ok(Outcome::Unchanged);
     }
-    let is_past = options.at.is_some_and(|at| at <= ctx.now as i64);
+    let is_past = until.is_some_and(|at| at <= ctx.now as i64);
     let mut hash = ctx.data.create::<Hash>(key)?;
     for at in (0..pairs.len()).step_by(2) {
         let (field, value) = (pairs.at(at), pairs.at(at + 1));
@@ -391,7 +401,7 @@ fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             hash.insert_keep_deadline(field, value, &limits);
         } else {
             hash.insert(field, value, &limits);
-            if let Some(at) = options.at {
+            if let Some(at) = until {
                 hash.set_deadline(field, Some(at as u64));
             }
         }
@@ -402,7 +412,7 @@ fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         fields_gone(ctx, key, "hexpired", emptied && exists);
     } else {
         ctx.changed(NotifyFlags::HASH, "hset", key);
-        if options.at.is_some() {
+        if until.is_some() {
             ctx.notify(NotifyFlags::HASH, "hexpire", key);
         }
     }
@@ -411,8 +421,8 @@ fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         if is_past {
             return [hdel(key, names())];
         }
-        let (count, at) = ((pairs.len() / 2).to_string(), options.at.unwrap_or(0).to_string());
-        let time: &[&[u8]] = match options.at {
+        let (count, at) = ((pairs.len() / 2).to_string(), until.unwrap_or(0).to_string());
+        let time: &[&[u8]] = match until {
             Some(_) => &[b"PXAT", at.as_bytes()],
             None if options.keep_ttl => &[b"KEEPTTL"],
             None => &[],

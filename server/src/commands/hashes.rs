@@ -381,6 +381,9 @@ fn choose<'a>(
 }
 
 fn hscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    if super::scan::is_absent::<Hash>(ctx, args)? {
+        return Ok(Outcome::Unchanged);
+    }
     let mut options = ScanOptions::of_hash(args)?;
     let now = ctx.data.now;
     let mut found = Vec::new();

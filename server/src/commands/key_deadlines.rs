@@ -74,7 +74,7 @@ impl Conditions {
                 option if is(option, "GT") => found.gt = true,
                 option if is(option, "LT") => found.lt = true,
                 other => {
-                    let other = String::from_utf8_lossy(other);
+                    let other = super::error::clip(other, usize::MAX);
                     return Err(CommandError::new(format!("ERR Unsupported option {other}")));
                 }
             }

@@ -1,9 +1,9 @@
 //! What SCAN, HSCAN, SSCAN and ZSCAN have in common: cursor and options in, a page out.
 
-use super::CommandError;
 use super::args::{is, parse_int};
+use super::{CommandError, Ctx};
 use crate::resp::{Args, Reply};
-use crate::store::glob;
+use crate::store::{Kind, glob};
 
 /// Where a scan goes on, and what it is to show.
 #[derive(Debug, Clone, Copy)]
@@ -92,6 +92,19 @@ impl<'a> ScanOptions<'a> {
     }
 }
 
+/// Whether there is nothing to scan under argument 1: answered at once, before any option is read,
+/// as Redis does. A wrong cursor or type is an error all the same.
+pub(super) fn is_absent<K: Kind>(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<bool, CommandError> {
+    parse_cursor(args.at(2))?;
+    let absent = ctx.data.read::<K>(args.at(1))?.is_none();
+    if absent {
+        ctx.reply.array(2);
+        ctx.reply.text("0");
+        ctx.reply.array(0);
+    }
+    Ok(absent)
+}
+
 /// A cursor as Redis 7.0 takes it (`strtoul`): digits, a sign allowed, nothing around them.
 fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
     let (negative, digits) = match text {
@@ -104,5 +117,7 @@ fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
         .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()))
         .and_then(|digits| digits.parse().ok())
         .ok_or(CommandError::INVALID_CURSOR)?;
-    Ok(if negative { value.wrapping_neg() } else { value })
+    // Redis masks what is beyond its table; positions here have 48 bits.
+    let value = if negative { value.wrapping_neg() } else { value };
+    Ok(value & ((1 << 48) - 1))
 }

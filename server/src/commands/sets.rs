@@ -431,6 +431,9 @@ fn sintercard(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn sscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    if super::scan::is_absent::<Set>(ctx, args)? {
+        return Ok(Outcome::Unchanged);
+    }
     let mut options = ScanOptions::of_members(args)?;
     let mut found = Vec::new();
     options.cursor = match ctx.data.read::<Set>(&args[1])? {

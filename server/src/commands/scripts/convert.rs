@@ -25,7 +25,9 @@ fn write(value: &Value, reply: &mut Reply<'_>, script: Protocol, depth: usize) {
         Value::String(text) => reply.bulk(&text.as_bytes()),
         Value::Integer(number) => reply.int(*number),
         // What does not fit is the smallest integer, as x86's conversion makes it in Redis.
-        Value::Number(number) if number.abs() >= 9.3e18 || number.is_nan() => reply.int(i64::MIN),
+        Value::Number(number) if number.abs() >= 9_223_372_036_854_775_808.0 || number.is_nan() => {
+            reply.int(i64::MIN)
+        }
         Value::Number(number) => reply.int(*number as i64),
         Value::Boolean(true) if script == Protocol::Resp2 => reply.int(1),
         Value::Boolean(false) if script == Protocol::Resp2 => reply.null(),

@@ -60,17 +60,22 @@ impl Options {
 }
 
 pub(super) fn zadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let (options, first) = Options::parse(args);
+    generic(ctx, args, false)
+}
+
+pub(super) fn zincrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    generic(ctx, args, true)
+}
+
+fn generic(ctx: &mut Ctx<'_>, args: Args<'_>, incr: bool) -> Done {
+    let (mut options, first) = Options::parse(args);
+    options.incr |= incr;
     let left = args.len() - first;
     if left == 0 || !left.is_multiple_of(2) {
         return Err(CommandError::SYNTAX);
     }
     options.check(left / 2)?;
     add(ctx, args, args.from(first), options)
-}
-
-pub(super) fn zincrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    add(ctx, args, args.from(2), Options { incr: true, ..Options::default() })
 }
 
 fn add(ctx: &mut Ctx<'_>, args: Args<'_>, pairs: Args<'_>, options: Options) -> Done {
@@ -83,7 +88,10 @@ fn add(ctx: &mut Ctx<'_>, args: Args<'_>, pairs: Args<'_>, options: Options) -> 
     let (mut added, mut updated, mut last) = (0, 0, None);
     for (member, score) in pairs.from(1).iter().step_by(2).zip(scores) {
         let old = set.score(member);
-        let new = if options.incr { old.unwrap_or(0.0) + score } else { score };
+        let new = match old {
+            Some(old) if options.incr => old + score,
+            _ => score,
+        };
         if new.is_nan() {
             return Err(CommandError::new("ERR resulting score is not a number (NaN)"));
         }
@@ -92,7 +100,8 @@ fn add(ctx: &mut Ctx<'_>, args: Args<'_>, pairs: Args<'_>, options: Options) -> 
         }
         last = Some(new);
         if old != Some(new) {
-            set.insert(member, new, &limits);
+            // Adding zero makes -0 the 0 that Redis keeps.
+            set.insert(member, new + 0.0, &limits);
             added += usize::from(old.is_none());
             updated += usize::from(old.is_some());
         }

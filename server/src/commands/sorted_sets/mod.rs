@@ -196,8 +196,7 @@ fn members_gone(ctx: &mut Ctx<'_>, event: &str, key: &[u8], emptied: bool) {
 }
 
 fn score(text: &[u8]) -> Result<f64, CommandError> {
-    // Adding zero makes -0 the 0 that Redis shows.
-    parse_float(text).map(|score| score + 0.0).ok_or(CommandError::NOT_A_FLOAT)
+    parse_float(text).ok_or(CommandError::NOT_A_FLOAT)
 }
 
 fn zscore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -275,6 +274,9 @@ fn zrandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn zscan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    if super::scan::is_absent::<SortedSet>(ctx, args)? {
+        return Ok(Outcome::Unchanged);
+    }
     let mut options = ScanOptions::of_members(args)?;
     let mut found = Vec::new();
     options.cursor = match ctx.data.read::<SortedSet>(&args[1])? {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::super::args::{int, is, parse_float};
+use super::super::args::{int, is, parse_bound};
 use super::super::{CommandError, Ctx, Done, Outcome};
 use super::reply_members;
 use crate::config::NotifyFlags;
@@ -38,9 +38,7 @@ pub(super) fn score_range(
             [b'(', digits @ ..] => (true, digits),
             digits => (false, digits),
         };
-        // C's `strtod` reads nothing as 0 and passes over blanks in front, and Redis lets it here.
-        let digits = digits.trim_ascii_start();
-        let score = if digits.is_empty() { Some(0.0) } else { parse_float(digits) };
+        let score = parse_bound(digits);
         let score = score.ok_or(CommandError::new("ERR min or max is not a float"))?;
         Ok::<_, CommandError>(ScoreBound { score, exclusive })
     };
