@@ -1,0 +1,107 @@
+//! How late `expired` events come.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use hdrhistogram::Histogram;
+
+use crate::Bench;
+use crate::load;
+use crate::mix::{self, Key};
+use crate::table::{Table, progress};
+use crate::target::Kind;
+
+/// Deadlines are spread over so many milliseconds.
+const SPREAD: u64 = 5000;
+
+/// An event that has not come so long after its deadline never comes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(crate) fn run(bench: &Bench) -> io::Result<()> {
+    let counts: &[u32] = if bench.quick { &[100_000] } else { &[200_000, 1_000_000] };
+    let mut table =
+        Table::new(["sessions", "server", "p50 ms", "p99 ms", "max ms", "early", "missing"]);
+    for &count in counts {
+        for kind in &bench.kinds {
+            let lateness = measure(bench, kind, count)?;
+            let at = |quantile| lateness.late.value_at_quantile(quantile).to_string();
+            table.row([
+                count.to_string(),
+                kind.name(),
+                at(0.5),
+                at(0.99),
+                lateness.late.max().to_string(),
+                lateness.early.to_string(),
+                (u64::from(count) - lateness.late.len() - lateness.early).to_string(),
+            ]);
+        }
+    }
+    table.print("Lateness of `expired` events, deadlines spread over 5 s");
+    Ok(())
+}
+
+/// The longest lateness that is told apart, in milliseconds.
+const HIGHEST: u64 = 60_000;
+
+struct Lateness {
+    /// Milliseconds.
+    late: Histogram<u64>,
+    early: u64,
+}
+
+fn measure(bench: &Bench, kind: &Kind, count: u32) -> io::Result<Lateness> {
+    let target = bench.start(kind, &["--notify-keyspace-events", "Ex"])?;
+    let mut stream = TcpStream::connect(target.address)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut subscribe = Vec::new();
+    mix::request(&[b"SUBSCRIBE", b"__keyevent@0__:expired"], &mut subscribe);
+    stream.write_all(&subscribe)?;
+
+    // Far enough away that all are in before the first ends.
+    let first = now() + 3000 + u64::from(count) / 50;
+    let deadline = |number: u32| first + u64::from(number.wrapping_mul(2_654_435_761)) % SPREAD;
+    let bar = progress(&format!("expiry: {}", kind.name()), u64::from(count));
+    let write = |number: u32, out: &mut Vec<u8>| {
+        let mut key = Vec::new();
+        Key::new(number).write(&mut key);
+        mix::request(&[b"HSET", &key[5..23], b"user", b"42"], out);
+        mix::request(&[b"PEXPIREAT", &key[5..23], deadline(number).to_string().as_bytes()], out);
+        2
+    };
+    load::fill(&target, count, write, &bar)?;
+    bar.finish_and_clear();
+    if now() >= first {
+        return Err(io::Error::other("filling took until the first deadline"));
+    }
+    receive(stream, count, deadline)
+}
+
+fn receive(stream: TcpStream, count: u32, deadline: impl Fn(u32) -> u64) -> io::Result<Lateness> {
+    let late = Histogram::new_with_bounds(1, HIGHEST, 3).map_err(io::Error::other)?;
+    let mut lateness = Lateness { late, early: 0 };
+    let mut lines = BufReader::with_capacity(1 << 20, stream);
+    let mut line = String::new();
+    let mut seen = 0;
+    while seen < count {
+        line.clear();
+        match lines.read_line(&mut line) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) => return Err(error),
+        }
+        let Some(number) = line.strip_prefix("session:") else { continue };
+        let Ok(number) = number.trim_end().parse() else { continue };
+        seen += 1;
+        match now().checked_sub(deadline(number)) {
+            Some(late) => lateness.late.saturating_record(late),
+            None => lateness.early += 1,
+        }
+    }
+    Ok(lateness)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,1 +1,0 @@
-//! Workloads against any address that speaks RESP.

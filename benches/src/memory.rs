@@ -1,0 +1,110 @@
+//! Resident bytes a session.
+
+use std::io;
+
+use crate::Bench;
+use crate::load;
+use crate::mix::{self, Key, Mix, Shape};
+use crate::table::{Table, progress};
+use crate::target::{Kind, Target};
+
+pub(crate) fn run(bench: &Bench, churn: u32) -> io::Result<()> {
+    let mut head = vec!["sessions".to_owned(), "own bytes".to_owned()];
+    head.extend(bench.kinds.iter().map(Kind::name));
+    head.push("ratio".to_owned());
+    let mut table = Table::new(head);
+    for shape in Shape::ALL {
+        let count = shape.share(bench.sessions);
+        let mut each = Vec::new();
+        for kind in &bench.kinds {
+            each.push(measure(bench, kind, count, |number, out| shape.write(number, out)).ok());
+        }
+        table.row(row(&format!("{}, {count}", shape.name()), shape.own_bytes(), &each));
+    }
+    if churn > 0 {
+        let count = bench.sessions;
+        let mut each = Vec::new();
+        for kind in &bench.kinds {
+            each.push(churned(bench, kind, count, churn * 1_000_000).ok());
+        }
+        let name = format!("common, after {churn} million of churn");
+        table.row(row(&name, Shape::Common.own_bytes(), &each));
+    }
+    table.print("Resident bytes a session, over the empty server");
+    Ok(())
+}
+
+fn row(name: &str, own: u32, each: &[Option<f64>]) -> Vec<String> {
+    let mut row = vec![name.to_owned(), own.to_string()];
+    row.extend(each.iter().map(|each| each.map_or("–".to_owned(), |bytes| format!("{bytes:.0}"))));
+    row.push(match each {
+        [Some(ours), Some(other), ..] => format!("{:.2}", ours / other),
+        _ => String::new(),
+    });
+    row
+}
+
+/// Fills a new server with `count` sessions; their resident bytes each.
+fn measure(
+    bench: &Bench,
+    kind: &Kind,
+    count: u32,
+    write: impl FnMut(u32, &mut Vec<u8>) -> u32,
+) -> io::Result<f64> {
+    let target = bench.start(kind, &[])?;
+    let empty = resident(&target)?;
+    let bar = progress(&format!("memory: {}", kind.name()), u64::from(count));
+    load::fill(&target, count, write, &bar)?;
+    bar.finish_and_clear();
+    Ok((resident(&target)? - empty) / f64::from(count))
+}
+
+/// The same after `rounds` random logins, visits, field deletions and expiries.
+fn churned(bench: &Bench, kind: &Kind, count: u32, rounds: u32) -> io::Result<f64> {
+    let target = bench.start(kind, &[])?;
+    let empty = resident(&target)?;
+    let bar = progress(&format!("churn: {}", kind.name()), u64::from(count + rounds));
+    load::fill(&target, count, |number, out| Shape::Common.write(number, out), &bar)?;
+    let mut rng = fastrand::Rng::with_seed(7);
+    load::fill(
+        &target,
+        rounds,
+        |_, out| {
+            let number = rng.u32(0..count);
+            match rng.u32(0..10) {
+                0..3 => Shape::Common.write(number, out),
+                3..8 => Mix::Visit.write(&mut rng, count, out),
+                8 => {
+                    let field = [b'f', b'i', b'e', b'l', b'd', b':', b'0' + rng.u8(0..8)];
+                    request_with_key(b"HDEL", number, &field, out);
+                    1
+                }
+                _ => {
+                    request_with_key(b"PEXPIRE", number, b"1", out);
+                    1
+                }
+            }
+        },
+        &bar,
+    )?;
+    bar.finish_and_clear();
+    let alive: f64 = dbsize(&target)?;
+    Ok((resident(&target)? - empty) / alive)
+}
+
+fn request_with_key(name: &[u8], number: u32, arg: &[u8], out: &mut Vec<u8>) {
+    let mut key = Vec::new();
+    Key::new(number).write(&mut key);
+    mix::request(&[name, &key[5..23], arg], out);
+}
+
+fn dbsize(target: &Target) -> io::Result<f64> {
+    let reply = target.ask(&[b"DBSIZE"])?;
+    let text = String::from_utf8_lossy(&reply[1..]).into_owned();
+    text.trim().parse().map_err(io::Error::other)
+}
+
+fn resident(target: &Target) -> io::Result<f64> {
+    let unknown = || io::Error::other("the server's memory is not known");
+    target.resident().map(|bytes| bytes as f64).ok_or_else(unknown)
+}

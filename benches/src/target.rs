@@ -1,0 +1,202 @@
+//! What is measured: servers started for it, or any address.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::mix;
+
+/// How long a server may take to accept connections.
+const START: Duration = Duration::from_secs(10);
+
+/// A kind of server that can be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The release build beside this program.
+    Cloakroom,
+    /// A program of the Redis family: redis-server or valkey-server.
+    Redis(PathBuf),
+    /// Something that listens already.
+    Address(SocketAddr),
+}
+
+/// A server under measurement. Started ones end with it.
+#[derive(Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pid: Option<u32>,
+    child: Option<Child>,
+}
+
+impl Kind {
+    /// A server of this kind on `cpu`, with further flags.
+    pub(crate) fn start(&self, cpu: usize, flags: &[&str]) -> io::Result<Target> {
+        match self {
+            Kind::Cloakroom => {
+                let mut child = pinned(&cloakroom_binary()?, cpu)
+                    .args(["--port", "0", "--exit-with-parent"])
+                    .args(flags)
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .spawn()?;
+                let mut line = String::new();
+                if let Some(stdout) = child.stdout.take() {
+                    BufReader::new(stdout).read_line(&mut line)?;
+                }
+                let address =
+                    line.trim().strip_prefix("ready redis://").and_then(|at| at.parse().ok());
+                let Some(address) = address else {
+                    return Err(io::Error::other(format!("cloakroom said {line:?}")));
+                };
+                Ok(Target { address, pid: Some(child.id()), child: Some(child) })
+            }
+            Kind::Redis(program) => {
+                let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+                let child = pinned(program, cpu)
+                    .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"])
+                    .args(flags)
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .spawn()?;
+                let address = SocketAddr::from(([127, 0, 0, 1], port));
+                let target = Target { address, pid: Some(child.id()), child: Some(child) };
+                target.await_first_pong()?;
+                Ok(target)
+            }
+            Kind::Address(address) => {
+                let mut target = Target { address: *address, pid: None, child: None };
+                let pid = target.info("process_id")?;
+                // Only a process of this machine can be asked for its CPU time.
+                target.pid = pid.filter(|pid| Path::new(&format!("/proc/{pid}")).exists());
+                Ok(target)
+            }
+        }
+    }
+
+    /// What it calls itself, with its version.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Kind::Cloakroom => "Cloakroom".to_owned(),
+            Kind::Redis(program) => {
+                let output = Command::new(program).arg("--version").output();
+                let text = output.map(|output| output.stdout).unwrap_or_default();
+                let text = String::from_utf8_lossy(&text).into_owned();
+                let product = if text.starts_with("Valkey") { "Valkey" } else { "Redis" };
+                let version = text.split("v=").nth(1).and_then(|rest| rest.split(' ').next());
+                format!("{product} {}", version.unwrap_or("?"))
+            }
+            Kind::Address(address) => address.to_string(),
+        }
+    }
+}
+
+/// A command that runs `program` on one CPU, where the system can do that.
+fn pinned(program: &Path, cpu: usize) -> Command {
+    let has_taskset = Command::new("taskset").arg("--version").output().is_ok();
+    if has_taskset && cpu != usize::MAX {
+        let mut command = Command::new("taskset");
+        command.args(["-c", &cpu.to_string()]).arg(program);
+        return command;
+    }
+    Command::new(program)
+}
+
+fn cloakroom_binary() -> io::Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let program = here.with_file_name("cloakroom");
+    if program.exists() {
+        return Ok(program);
+    }
+    Err(io::Error::other(format!(
+        "{} is not there: build it with `cargo build --release` first",
+        program.display()
+    )))
+}
+
+/// The program of this name, if it is installed.
+pub(crate) fn installed(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
+}
+
+impl Target {
+    /// Its CPU time so far, user and system, of all its threads.
+    pub(crate) fn cpu(&self) -> Option<Duration> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid?)).ok()?;
+        let mut total = 0;
+        for task in tasks.flatten() {
+            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            total += text.split(' ').next()?.parse::<u64>().ok()?;
+        }
+        Some(Duration::from_nanos(total))
+    }
+
+    /// Its resident memory in bytes.
+    pub(crate) fn resident(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid?)).ok()?;
+        let line = text.lines().find(|line| line.starts_with("VmRSS:"))?;
+        line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+    }
+
+    /// Sends one request and reads what comes until `done` says that it is the whole reply.
+    pub(crate) fn ask(&self, args: &[&[u8]]) -> io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let mut bytes = Vec::new();
+        mix::request(args, &mut bytes);
+        stream.write_all(&bytes)?;
+        let mut counter = crate::replies::Counter::default();
+        let mut reply = Vec::new();
+        let mut piece = [0; 4096];
+        loop {
+            let read = stream.read(&mut piece)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            reply.extend_from_slice(&piece[..read]);
+            if counter.take_in(&piece[..read]) > 0 {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// A number of INFO.
+    pub(crate) fn info<N: std::str::FromStr>(&self, field: &str) -> io::Result<Option<N>> {
+        let reply = self.ask(&[b"INFO", b"everything"])?;
+        let text = String::from_utf8_lossy(&reply).into_owned();
+        let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        Ok(line.and_then(|value| value.trim().parse().ok()))
+    }
+
+    /// Waits until it answers PING; returns how long that took.
+    pub(crate) fn await_first_pong(&self) -> io::Result<Duration> {
+        let began = Instant::now();
+        while began.elapsed() < START {
+            if self.ask(&[b"PING"]).is_ok_and(|reply| reply == b"+PONG\r\n") {
+                return Ok(began.elapsed());
+            }
+            std::thread::sleep(Duration::from_micros(100));
+        }
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not answer PING"))
+    }
+}
+
+impl Drop for Target {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// The first address that `text` names: `host:port` or `redis://host:port`.
+pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
+    let plain = text.strip_prefix("redis://").unwrap_or(text).trim_end_matches('/');
+    let mut found = plain.to_socket_addrs().map_err(|error| format!("{text}: {error}"))?;
+    found.next().ok_or_else(|| format!("{text} names no address"))
+}
