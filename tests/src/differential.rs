@@ -48,7 +48,7 @@ pub struct Contest<'a> {
     peers: [&'a Peer; 3],
     protocol: Protocol,
     wires: Vec<Wire>,
-    queued: Option<Vec<Mode>>,
+    queued: Option<Vec<Asked>>,
     /// Since the databases were emptied.
     history: Vec<Command>,
     /// Redis 7.0 knows no deadlines of fields: once one is set it stands apart.
@@ -111,45 +111,50 @@ impl<'a> Contest<'a> {
     /// Sends a command everywhere. Answers the replies if ours is like none.
     fn step(&mut self, command: &Command) -> io::Result<Option<Vec<Value>>> {
         let name = command.first().map(|n| n.to_ascii_uppercase()).unwrap_or_default();
-        // MULTI and WATCH inside abort in Valkey only; what follows would be neither's.
-        let left_out = [&b"SPOP"[..], b"EVAL", b"EVALSHA", b"SWAPDB", b"MULTI", b"WATCH"];
-        if self.queued.is_some() && left_out.contains(&&name[..]) {
+        if self.queued.is_some() && NOT_QUEUED.contains(&&name[..]) {
             return Ok(None);
         }
         self.history.push(command.clone());
-        let replies: Vec<Value> =
-            self.wires.iter_mut().map(|wire| wire.call(command)).collect::<Result<_, _>>()?;
-        let novalues = command.iter().any(|arg| arg.eq_ignore_ascii_case(b"NOVALUES"));
-        let mode = if novalues { Mode::Groups(1) } else { mode(&name) };
-        let same = |other: &Value| match (&self.queued, &name[..]) {
-            (Some(modes), b"EXEC") => same_all(modes, &replies[0], other),
-            (Some(_), _) => replies[0] == *other,
-            (None, _) => same(mode, &replies[0], other),
+        let replies = self.ask(&name, command)?;
+        let asked = Asked::new(&name, command, self.redis_apart);
+        let like = match (&self.queued, &name[..]) {
+            (Some(queued), b"EXEC") => all_like(queued, &replies),
+            (Some(_), _) => Like {
+                redis: asked.of_redis && replies[0] == replies[1],
+                valkey: replies[0] == replies[2],
+            },
+            (None, _) => asked.like(&replies[0], &replies[1], &replies[2]),
         };
-        let (like_redis, mut like_valkey) = (same(&replies[1]), same(&replies[2]));
-        // Valkey names no digest in a script's error: of texts that fail, their beginning counts.
-        if name.starts_with(b"EVAL") && self.queued.is_none() {
-            like_valkey |= same_beginning(&replies[0], &replies[2]);
-        }
-        // Hashes may differ by now; what else Redis says still counts.
-        let redis_counts = !self.redis_apart || replies[0].is_error() || !name.starts_with(b"H");
-        if !(like_valkey || like_redis && redis_counts) {
+        let each = || matches!(&self.queued, Some(q) if name == b"EXEC" && each_like(q, &replies));
+        if !like.redis && !like.valkey && !each() {
             return Ok(Some(replies));
         }
-        let unknown = |v: &Value| v.bytes().is_some_and(|b| b.starts_with(b"ERR unknown command"));
-        if !like_redis && (self.redis_apart || unknown(&replies[1]) || !like_valkey) {
-            self.redis_apart = true;
-        }
-        self.follow(&name, mode, &replies[0]);
-        if name == b"SPOP" && command.len() > 1 && self.queued.is_none() {
+        let in_transaction = self.queued.is_some();
+        self.follow(&name, asked, &replies[0]);
+        if name == b"SPOP" && command.len() > 1 && !in_transaction {
             // They popped different members.
             self.everywhere(&[b"DEL".to_vec(), command[1].clone()])?;
         }
         // Where the real servers part, or ours leaves Valkey for Redis, all begin anew.
-        if (!like_valkey || (!like_redis && !self.redis_apart)) && self.queued.is_none() {
+        let apart = self.redis_apart && !(in_transaction && replies[0].is_error());
+        if self.queued.is_none() && (!like.valkey || (!like.redis && !apart)) {
             self.begin()?;
         }
         Ok(None)
+    }
+
+    /// Every server's reply. Redis is asked nothing about what it does not know, or its transactions
+    /// would end differently.
+    fn ask(&mut self, name: &[u8], command: &Command) -> io::Result<Vec<Value>> {
+        let unknown_to_redis = OF_FIELDS.contains(&name);
+        self.redis_apart |= unknown_to_redis;
+        for (at, wire) in self.wires.iter_mut().enumerate() {
+            match at {
+                1 if unknown_to_redis => wire.send(&["PING"])?,
+                _ => wire.send(command)?,
+            }
+        }
+        self.wires.iter_mut().map(Wire::read).collect()
     }
 
     fn everywhere(&mut self, command: &[Vec<u8>]) -> io::Result<()> {
@@ -158,7 +163,7 @@ impl<'a> Contest<'a> {
     }
 
     /// Keeps track of the transaction.
-    fn follow(&mut self, name: &[u8], mode: Mode, reply: &Value) {
+    fn follow(&mut self, name: &[u8], asked: Asked, reply: &Value) {
         match (&mut self.queued, name) {
             (None, b"MULTI") if !reply.is_error() => self.queued = Some(Vec::new()),
             (Some(_), b"EXEC" | b"DISCARD") => {
@@ -168,7 +173,7 @@ impl<'a> Contest<'a> {
                     self.queued = None;
                 }
             }
-            (Some(modes), _) if *reply == Value::Status(b"QUEUED".to_vec()) => modes.push(mode),
+            (Some(queued), _) if *reply == Value::Status(b"QUEUED".to_vec()) => queued.push(asked),
             _ => {}
         }
     }
@@ -208,6 +213,91 @@ impl<'a> Contest<'a> {
     }
 }
 
+/// What Valkey 9 knows and Redis 7.0 does not.
+const OF_FIELDS: [&[u8]; 12] = [
+    b"HEXPIRE",
+    b"HPEXPIRE",
+    b"HEXPIREAT",
+    b"HPEXPIREAT",
+    b"HTTL",
+    b"HPTTL",
+    b"HEXPIRETIME",
+    b"HPEXPIRETIME",
+    b"HPERSIST",
+    b"HGETEX",
+    b"HSETEX",
+    b"HGETDEL",
+];
+
+/// Not sent between MULTI and EXEC: a command of our own follows SPOP, and MULTI and WATCH inside
+/// abort in Valkey only, whatever else was asked that Redis does not know.
+const NOT_QUEUED: [&[u8]; 3] = [b"SPOP", b"MULTI", b"WATCH"];
+
+/// Whom our reply is like.
+#[derive(Clone, Copy)]
+struct Like {
+    redis: bool,
+    valkey: bool,
+}
+
+/// What to look at in the replies to a command.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    mode: Mode,
+    /// Whether Redis has a say: about hashes it has none once a field had a deadline.
+    of_redis: bool,
+    script: bool,
+}
+
+impl Asked {
+    fn new(name: &[u8], command: &Command, redis_apart: bool) -> Asked {
+        let novalues = command.iter().any(|arg| arg.eq_ignore_ascii_case(b"NOVALUES"));
+        Asked {
+            mode: if novalues { Mode::Groups(1) } else { mode(name) },
+            of_redis: !(redis_apart && name.starts_with(b"H")),
+            script: name.starts_with(b"EVAL"),
+        }
+    }
+
+    fn like(self, ours: &Value, redis: &Value, valkey: &Value) -> Like {
+        // Valkey names no digest in a script's error: of texts that fail, their beginning counts.
+        let beginning = self.script && same_beginning(ours, valkey);
+        Like {
+            redis: self.of_redis && same(self.mode, ours, redis),
+            valkey: beginning || same(self.mode, ours, valkey),
+        }
+    }
+}
+
+/// How every reply of a transaction compares, if ours has one for each command.
+fn elements(queued: &[Asked], replies: &[Value]) -> Option<Vec<Like>> {
+    let item = |server: usize, at: usize| match &replies[server] {
+        Value::Array(items) if items.len() == queued.len() => &items[at],
+        whole => whole,
+    };
+    let compare = |(at, asked): (usize, &Asked)| asked.like(item(0, at), item(1, at), item(2, at));
+    let complete = matches!(&replies[0], Value::Array(items) if items.len() == queued.len());
+    complete.then(|| queued.iter().enumerate().map(compare).collect())
+}
+
+/// Whether the replies of a transaction are like a real server's as a whole.
+fn all_like(queued: &[Asked], replies: &[Value]) -> Like {
+    match elements(queued, replies) {
+        Some(likes) => Like {
+            redis: likes.iter().all(|like| like.redis) && !replies[1].is_error(),
+            valkey: likes.iter().all(|like| like.valkey) && !replies[2].is_error(),
+        },
+        None => Like { redis: replies[0] == replies[1], valkey: replies[0] == replies[2] },
+    }
+}
+
+/// Whether each reply of a transaction is like a real server's: any of its commands may be one that
+/// they part in.
+fn each_like(queued: &[Asked], replies: &[Value]) -> bool {
+    elements(queued, replies)
+        .is_some_and(|likes| likes.iter().all(|like| like.redis || like.valkey))
+}
+
 fn mode(name: &[u8]) -> Mode {
     match name {
         b"HGETALL" | b"HSCAN" => Mode::Groups(2),
@@ -219,15 +309,6 @@ fn mode(name: &[u8]) -> Mode {
         | b"MEMORY" => Mode::Shape,
         b"OBJECT" => Mode::Near(100_000_000),
         _ => Mode::Exact,
-    }
-}
-
-fn same_all(modes: &[Mode], ours: &Value, other: &Value) -> bool {
-    match (ours, other) {
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() && a.len() == modes.len() => {
-            modes.iter().zip(a.iter().zip(b)).all(|(mode, (a, b))| same(*mode, a, b))
-        }
-        _ => ours == other,
     }
 }
 

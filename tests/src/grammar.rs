@@ -5,7 +5,8 @@ use fastrand::Rng;
 
 /// One command of each line. Words in capitals stand for themselves; `a|b` is one of them; `[..]`
 /// is there or not; `(..)+` comes once to three times. The rest are kinds of arguments: a key of a
-/// hash `kh`, string `kt`, set `ks`, sorted set `kz` or any `k`; `f` field, `v` value, `m` member,
+/// hash `kh`, string `kt`, set `ks`, sorted set `kz`, sorted set of equal scores
+/// `kl` (which alone have an order by member) or any `k`; `f` field, `v` value, `m` member,
 /// `i` integer, `x` float, `s` score, `r` score bound, `l` member bound, `n` small count, `t` time
 /// in the future as seconds, `T` as milliseconds, `at` and `AT` as points, `p` pattern.
 const COMMON: &str = "\
@@ -105,7 +106,9 @@ ZRANK kz m
 ZREVRANK kz m
 ZRANGE kz n n [REV] [WITHSCORES]
 ZRANGE kz r r BYSCORE [REV] [LIMIT n n] [WITHSCORES]
-ZRANGE kz l l BYLEX [REV] [LIMIT n n]
+ZADD kl (0 m)+
+ZREM kl (m)+
+ZRANGE kl l l BYLEX [REV] [LIMIT n n]
 ZRANGEBYSCORE kz r r [WITHSCORES] [LIMIT n n]
 ZREVRANGEBYSCORE kz r r [WITHSCORES] [LIMIT n n]
 ZREVRANGE kz n n [WITHSCORES]
@@ -275,6 +278,8 @@ impl Grammar {
         match kind {
             "k" => key(rng, b"htsz"),
             "kh" | "kt" | "ks" | "kz" if rng.u8(..12) == 0 => key(rng, b"htsz"),
+            "kl" if rng.u8(..12) == 0 => key(rng, b"hts"),
+            "kl" => key(rng, b"l"),
             "kh" => key(rng, b"h"),
             "kt" => key(rng, b"t"),
             "ks" => key(rng, b"s"),
@@ -350,6 +355,9 @@ impl Grammar {
 
     /// Now and then a command is spoiled: too long, too short, an odd argument.
     fn spoil(&mut self, args: &mut Vec<Vec<u8>>) {
+        if args.get(1).is_some_and(|key| key.starts_with(b"l")) {
+            return;
+        }
         let odd = ODD[self.rng.usize(..ODD.len())].to_vec();
         match self.rng.u8(..60) {
             0 if args.len() > 1 => {
