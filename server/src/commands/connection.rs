@@ -1,6 +1,7 @@
 //! Connection commands: PING, ECHO, SELECT, QUIT, RESET, AUTH, HELLO.
 
-use super::args::{int, is, parse_int};
+use super::args::{is, parse_int};
+use super::keys::database;
 use super::spec::{Categories, Flags};
 use super::{Action, CommandError, Ctx, Done, Outcome, Session, Spec};
 use crate::resp::{Args, Protocol, Reply};
@@ -79,16 +80,8 @@ fn echo(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn select(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let index = int(args, 1)?;
-    if i32::try_from(index).is_err() {
-        return Err(CommandError::new(
-            "ERR value is out of range, value must between -2147483648 and 2147483647",
-        ));
-    }
-    if !(0..ctx.data.keyspace.databases() as i64).contains(&index) {
-        return Err(CommandError::DB_OUT_OF_RANGE);
-    }
-    ctx.select(index as usize);
+    let index = database(ctx, args, 1)?;
+    ctx.select(index);
     ctx.reply.ok();
     Ok(Outcome::Unchanged)
 }

@@ -24,6 +24,7 @@ texts! {
     OUT_OF_RANGE = "ERR value is out of range";
     INDEX_OUT_OF_RANGE = "ERR index out of range";
     COUNT_OUT_OF_RANGE = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+    INT_OUT_OF_RANGE = "ERR value is out of range, value must between -2147483648 and 2147483647";
     OFFSET_OUT_OF_RANGE = "ERR offset is out of range";
     MUST_BE_POSITIVE = "ERR value is out of range, must be positive";
     NO_SUCH_KEY = "ERR no such key";

@@ -285,7 +285,9 @@ impl<'a> Options<'a> {
         let mut at = 2;
         while at < args.len() {
             let (option, value) = (args.at(at), args.get(at + 1));
-            let is_timed = found.time.is_some() || found.keep_ttl || found.persist;
+            // The same may be said twice, and then the last counts.
+            let same = |unit, relative| found.time.is_none_or(|t| (t.1, t.2) == (unit, relative));
+            let keeps = found.keep_ttl || found.persist;
             let time = match option.to_ascii_uppercase().as_slice() {
                 b"EX" => Some((Unit::Seconds, true)),
                 b"PX" => Some((Unit::Millis, true)),
@@ -294,7 +296,7 @@ impl<'a> Options<'a> {
                 _ => None,
             };
             match (time, value) {
-                (Some((unit, relative)), Some(value)) if !is_timed => {
+                (Some((unit, relative)), Some(value)) if !keeps && same(unit, relative) => {
                     found.time = Some((value, unit, relative));
                     at += 1;
                 }
@@ -302,8 +304,8 @@ impl<'a> Options<'a> {
                 _ if sets && is(option, "XX") && !found.key_new => found.key_old = true,
                 _ if sets && is(option, "FNX") && !found.fields_old => found.fields_new = true,
                 _ if sets && is(option, "FXX") && !found.fields_new => found.fields_old = true,
-                _ if sets && is(option, "KEEPTTL") && !is_timed => found.keep_ttl = true,
-                _ if !sets && is(option, "PERSIST") && !is_timed => found.persist = true,
+                _ if sets && is(option, "KEEPTTL") && found.time.is_none() => found.keep_ttl = true,
+                _ if !sets && is(option, "PERSIST") && found.time.is_none() => found.persist = true,
                 _ => return Err(CommandError::SYNTAX),
             }
             at += 1;
@@ -321,8 +323,10 @@ fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let fields = (2..args.len()).find(|at| is(&args[*at], "FIELDS")).ok_or(NUMFIELDS)?;
     let options = Options::parse(args.first(fields), false)?;
     let first = fields_at(args, fields, 1, NUMFIELDS)?;
-    let at = options.deadline(ctx)?;
     let (key, now) = (args.at(1), ctx.data.now);
+    // A wrong type is told before a wrong time.
+    ctx.data.read::<Hash>(key)?;
+    let at = options.deadline(ctx)?;
     let is_past = at.is_some_and(|at| at <= ctx.now as i64);
     ctx.reply.array(args.len() - first);
     let Some(mut hash) = ctx.data.write::<Hash>(key)? else {

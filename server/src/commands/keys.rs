@@ -174,9 +174,16 @@ fn rename_generic(ctx: &mut Ctx<'_>, args: Args<'_>, only_new: bool) -> Done {
     Ok(Outcome::Wrote)
 }
 
-fn database(ctx: &Ctx<'_>, index: i64) -> Option<usize> {
-    let index = usize::try_from(index).ok()?;
-    (index < ctx.data.keyspace.databases()).then_some(index)
+/// A database by its number.
+pub(super) fn database(ctx: &Ctx<'_>, args: Args<'_>, at: usize) -> Result<usize, CommandError> {
+    let index = i32::try_from(int(args, at)?).map_err(|_| CommandError::INT_OUT_OF_RANGE)?;
+    existing(ctx, i64::from(index))
+}
+
+fn existing(ctx: &Ctx<'_>, index: i64) -> Result<usize, CommandError> {
+    let index = usize::try_from(index).ok();
+    let exists = |index: &usize| *index < ctx.data.keyspace.databases();
+    index.filter(exists).ok_or(CommandError::DB_OUT_OF_RANGE)
 }
 
 fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -186,8 +193,7 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         if is(&args[at], "REPLACE") {
             replace = true;
         } else if is(&args[at], "DB") && at + 1 < args.len() {
-            let index = int(args, at + 1)?;
-            db = database(ctx, index).ok_or(CommandError::DB_OUT_OF_RANGE)?;
+            db = database(ctx, args, at + 1)?;
             at += 1;
         } else {
             return Err(CommandError::SYNTAX);
@@ -211,8 +217,7 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let index = parse_int(&args[2]).ok_or(CommandError::NOT_AN_INTEGER)?;
-    let to = database(ctx, index).ok_or(CommandError::DB_OUT_OF_RANGE)?;
+    let to = database(ctx, args, 2)?;
     let (key, from) = (args.at(1), ctx.data.db);
     if from == to {
         return Err(CommandError::SAME_OBJECT);
@@ -241,8 +246,8 @@ fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     };
     let a = parse(1, "ERR invalid first DB index")?;
     let b = parse(2, "ERR invalid second DB index")?;
-    let a = database(ctx, a).ok_or(CommandError::DB_OUT_OF_RANGE)?;
-    let b = database(ctx, b).ok_or(CommandError::DB_OUT_OF_RANGE)?;
+    let a = existing(ctx, a)?;
+    let b = existing(ctx, b)?;
     ctx.data.keyspace.swap(a, b);
     ctx.reply.ok();
     Ok(Outcome::Wrote)

@@ -410,16 +410,18 @@ pub(super) fn counted_keys<'a>(
     Ok((args.first(end).from(at + 1), end))
 }
 
-/// What follows the keys of SINTERCARD and ZINTERCARD: `[LIMIT limit]`; 0 = none.
-pub(super) fn limit_option(args: Args<'_>, from: usize) -> Result<usize, CommandError> {
-    match args.len() - from {
-        0 => Ok(0),
-        2 if is(&args[from], "LIMIT") => parse_int(&args[from + 1])
-            .filter(|limit| *limit >= 0)
-            .map(|limit| limit as usize)
-            .ok_or(CommandError::new("ERR LIMIT can't be negative")),
-        _ => Err(CommandError::SYNTAX),
+/// What follows the keys of SINTERCARD: `[LIMIT limit]`, the last one counts; 0 = none.
+fn limit_option(args: Args<'_>, from: usize) -> Result<usize, CommandError> {
+    let mut limit = 0;
+    for at in (from..args.len()).step_by(2) {
+        let Some(value) = args.get(at + 1).filter(|_| is(&args[at], "LIMIT")) else {
+            return Err(CommandError::SYNTAX);
+        };
+        limit = parse_int(value)
+            .and_then(|limit| usize::try_from(limit).ok())
+            .ok_or(CommandError::new("ERR LIMIT can't be negative"))?;
     }
+    Ok(limit)
 }
 
 fn sintercard(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
