@@ -31,16 +31,18 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// How the replies of a command are compared.
+/// How the replies of a command are compared. Errors are always compared as they are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mode {
     Exact,
-    /// Elements, in groups, in any order.
+    /// Elements, in groups, in any order: each server has its own.
     Groups(usize),
-    /// Numbers within so much.
+    /// Numbers within so much, because the servers read their clocks one after the other.
     Near(u64),
-    /// The same kinds of values, as many.
+    /// The same kinds of values, as many: what was drawn by lot.
     Shape,
+    /// The same kind of value: what only one server can know, such as its settings.
+    Kind,
 }
 
 /// Ours and both real servers, on one connection each.
@@ -154,7 +156,14 @@ impl<'a> Contest<'a> {
                 _ => wire.send(command)?,
             }
         }
-        self.wires.iter_mut().map(Wire::read).collect()
+        let mut replies: Vec<Value> =
+            self.wires.iter_mut().map(Wire::read).collect::<Result<_, _>>()?;
+        if self.queued.is_none() && name.ends_with(b"SCAN") && scans_whole(name, &command[1..]) {
+            for (wire, reply) in self.wires.iter_mut().zip(&mut replies) {
+                scan_on(wire, name, command, reply)?;
+            }
+        }
+        Ok(replies)
     }
 
     fn everywhere(&mut self, command: &[Vec<u8>]) -> io::Result<()> {
@@ -173,7 +182,11 @@ impl<'a> Contest<'a> {
                     self.queued = None;
                 }
             }
-            (Some(queued), _) if *reply == Value::Status(b"QUEUED".to_vec()) => queued.push(asked),
+            (Some(queued), _) if *reply == Value::Status(b"QUEUED".to_vec()) => {
+                // Nothing follows a scan in a transaction, and the first page is each server's own.
+                let mode = if asked.scan { Mode::Kind } else { asked.mode };
+                queued.push(Asked { mode, ..asked });
+            }
             _ => {}
         }
     }
@@ -233,6 +246,23 @@ const OF_FIELDS: [&[u8]; 12] = [
 /// abort in Valkey only, whatever else was asked that Redis does not know.
 const NOT_QUEUED: [&[u8]; 3] = [b"SPOP", b"MULTI", b"WATCH"];
 
+/// Follows a SCAN to its end: the pages are each server's own, all of them together are not.
+fn scan_on(wire: &mut Wire, name: &[u8], command: &Command, reply: &mut Value) -> io::Result<()> {
+    let Value::Array(parts) = reply else { return Ok(()) };
+    let mut command = command.clone();
+    while let [Value::Bulk(cursor), Value::Array(found)] = &mut parts[..] {
+        if cursor == b"0" {
+            break;
+        }
+        command[cursor_at(name)] = std::mem::take(cursor);
+        let Value::Array(next) = wire.call(&command)? else { break };
+        let [Value::Bulk(next), Value::Array(more)] = &next[..] else { break };
+        found.extend_from_slice(more);
+        *cursor = next.clone();
+    }
+    Ok(())
+}
+
 /// Whom our reply is like.
 #[derive(Clone, Copy)]
 struct Like {
@@ -247,13 +277,14 @@ struct Asked {
     /// Whether Redis has a say: about hashes it has none once a field had a deadline.
     of_redis: bool,
     script: bool,
+    scan: bool,
 }
 
 impl Asked {
     fn new(name: &[u8], command: &Command, redis_apart: bool) -> Asked {
-        let novalues = command.iter().any(|arg| arg.eq_ignore_ascii_case(b"NOVALUES"));
         Asked {
-            mode: if novalues { Mode::Groups(1) } else { mode(name) },
+            mode: mode(name, &command[1..]),
+            scan: name.ends_with(b"SCAN"),
             of_redis: !(redis_apart && name.starts_with(b"H")),
             script: name.starts_with(b"EVAL"),
         }
@@ -298,18 +329,32 @@ fn each_like(queued: &[Asked], replies: &[Value]) -> bool {
         .is_some_and(|likes| likes.iter().all(|like| like.redis || like.valkey))
 }
 
-fn mode(name: &[u8]) -> Mode {
+fn mode(name: &[u8], args: &[Vec<u8>]) -> Mode {
+    let has = |word: &str| args.iter().any(|arg| arg.eq_ignore_ascii_case(word.as_bytes()));
     match name {
-        b"HGETALL" | b"HSCAN" => Mode::Groups(2),
+        _ if name.ends_with(b"SCAN") && !scans_whole(name, args) => Mode::Kind,
+        b"HSCAN" if has("NOVALUES") => Mode::Groups(1),
+        b"HGETALL" | b"HSCAN" | b"ZSCAN" => Mode::Groups(2),
         b"HKEYS" | b"HVALS" | b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"KEYS"
         | b"SCAN" | b"SSCAN" | b"PUBSUB" | b"EVAL" => Mode::Groups(1),
         b"TTL" | b"EXPIRETIME" | b"HTTL" | b"HEXPIRETIME" => Mode::Near(3),
         b"PTTL" | b"PEXPIRETIME" | b"HPTTL" | b"HPEXPIRETIME" => Mode::Near(3000),
+        b"OBJECT" if has("IDLETIME") => Mode::Near(3),
         b"RANDOMKEY" | b"SRANDMEMBER" | b"HRANDFIELD" | b"SPOP" | b"TIME" | b"LASTSAVE"
         | b"MEMORY" => Mode::Shape,
-        b"OBJECT" => Mode::Near(100_000_000),
+        b"CONFIG" if args.iter().any(|arg| arg.contains(&b'*')) => Mode::Kind,
         _ => Mode::Exact,
     }
+}
+
+/// Whether a SCAN begins at the beginning. What comes from elsewhere is each server's own.
+fn scans_whole(name: &[u8], args: &[Vec<u8>]) -> bool {
+    args.get(cursor_at(name) - 1).is_none_or(|cursor| cursor == b"0")
+}
+
+/// Where the cursor of a SCAN stands.
+fn cursor_at(name: &[u8]) -> usize {
+    if name == b"SCAN" { 1 } else { 2 }
 }
 
 fn same(mode: Mode, ours: &Value, other: &Value) -> bool {
@@ -318,6 +363,7 @@ fn same(mode: Mode, ours: &Value, other: &Value) -> bool {
         Mode::Groups(size) => sorted(ours, size) == sorted(other, size),
         Mode::Near(by) => near(ours, other, by),
         Mode::Shape => shape(ours, other),
+        Mode::Kind => same_kind(ours, other),
     }
 }
 
@@ -348,7 +394,7 @@ fn sorted(value: &Value, size: usize) -> Value {
 fn near(ours: &Value, other: &Value, by: u64) -> bool {
     match (ours, other) {
         // Negative answers are no times.
-        (Value::Integer(a), Value::Integer(b)) if *a > 0 && *b > 0 => a.abs_diff(*b) <= by,
+        (Value::Integer(a), Value::Integer(b)) if *a >= 0 && *b >= 0 => a.abs_diff(*b) <= by,
         (Value::Array(a), Value::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| near(a, b, by))
         }
@@ -358,10 +404,16 @@ fn near(ours: &Value, other: &Value, by: u64) -> bool {
 
 fn shape(ours: &Value, other: &Value) -> bool {
     match (ours, other) {
-        (Value::Error(_), Value::Error(_)) => ours == other,
         (Value::Array(a), Value::Array(b)) | (Value::Set(a), Value::Set(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| shape(a, b))
         }
+        _ => same_kind(ours, other),
+    }
+}
+
+fn same_kind(ours: &Value, other: &Value) -> bool {
+    match (ours, other) {
+        (Value::Error(_), Value::Error(_)) => ours == other,
         _ => std::mem::discriminant(ours) == std::mem::discriminant(other),
     }
 }
