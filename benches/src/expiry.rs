@@ -8,9 +8,11 @@ use hdrhistogram::Histogram;
 
 use crate::Bench;
 use crate::load;
-use crate::mix::{self, Key};
+use crate::plot::{Curves, PERCENTILES};
+use crate::report::{Plot, Report};
 use crate::table::{Table, progress};
 use crate::target::Kind;
+use cloakroom_benches::mix::{self, Key};
 
 /// Deadlines are spread over so many milliseconds.
 const SPREAD: u64 = 5000;
@@ -18,11 +20,21 @@ const SPREAD: u64 = 5000;
 /// An event that has not come so long after its deadline never comes.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(crate) fn run(bench: &Bench) -> io::Result<()> {
+pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let counts: &[u32] = if bench.quick { &[100_000] } else { &[200_000, 1_000_000] };
-    let mut table =
-        Table::new(["sessions", "server", "p50 ms", "p99 ms", "max ms", "early", "missing"]);
+    let mut table = Table::new([
+        "sessions",
+        "server",
+        "p50 ms",
+        "p99 ms",
+        "max ms",
+        "early",
+        "missing",
+        "µs CPU each",
+    ]);
+    let mut plots = Vec::new();
     for &count in counts {
+        let mut curves = Vec::new();
         for kind in &bench.kinds {
             let lateness = measure(bench, kind, count)?;
             let at = |quantile| lateness.late.value_at_quantile(quantile).to_string();
@@ -34,10 +46,17 @@ pub(crate) fn run(bench: &Bench) -> io::Result<()> {
                 lateness.late.max().to_string(),
                 lateness.early.to_string(),
                 (u64::from(count) - lateness.late.len() - lateness.early).to_string(),
+                lateness.cpu.map_or("?".to_owned(), |cpu| {
+                    format!("{:.2}", cpu.as_secs_f64() * 1e6 / f64::from(count))
+                }),
             ]);
+            let at = |percentile| lateness.late.value_at_percentile(percentile) as f64;
+            curves.push((kind.name(), PERCENTILES.map(at).to_vec()));
         }
+        let title = format!("How late the `expired` events of {count} sessions come");
+        plots = vec![Plot::Curves("expiry", Curves { title, unit: "ms", servers: curves })];
     }
-    table.print("Lateness of `expired` events, deadlines spread over 5 s");
+    report.add("expiry", "Lateness of `expired` events, deadlines spread over 5 s", table, plots);
     Ok(())
 }
 
@@ -48,6 +67,8 @@ struct Lateness {
     /// Milliseconds.
     late: Histogram<u64>,
     early: u64,
+    /// The server's, from the first deadline to the last event.
+    cpu: Option<Duration>,
 }
 
 fn measure(bench: &Bench, kind: &Kind, count: u32) -> io::Result<Lateness> {
@@ -63,10 +84,9 @@ fn measure(bench: &Bench, kind: &Kind, count: u32) -> io::Result<Lateness> {
     let deadline = |number: u32| first + u64::from(number.wrapping_mul(2_654_435_761)) % SPREAD;
     let bar = progress(&format!("expiry: {}", kind.name()), u64::from(count));
     let write = |number: u32, out: &mut Vec<u8>| {
-        let mut key = Vec::new();
-        Key::new(number).write(&mut key);
-        mix::request(&[b"HSET", &key[5..23], b"user", b"42"], out);
-        mix::request(&[b"PEXPIREAT", &key[5..23], deadline(number).to_string().as_bytes()], out);
+        let key = Key::new(number);
+        mix::request(&[b"HSET", key.name(), b"user", b"42"], out);
+        mix::request(&[b"PEXPIREAT", key.name(), deadline(number).to_string().as_bytes()], out);
         2
     };
     load::fill(&target, count, write, &bar)?;
@@ -74,12 +94,15 @@ fn measure(bench: &Bench, kind: &Kind, count: u32) -> io::Result<Lateness> {
     if now() >= first {
         return Err(io::Error::other("filling took until the first deadline"));
     }
-    receive(stream, count, deadline)
+    let before = target.cpu();
+    let mut lateness = receive(stream, count, deadline)?;
+    lateness.cpu = target.cpu().zip(before).map(|(after, before)| after - before);
+    Ok(lateness)
 }
 
 fn receive(stream: TcpStream, count: u32, deadline: impl Fn(u32) -> u64) -> io::Result<Lateness> {
     let late = Histogram::new_with_bounds(1, HIGHEST, 3).map_err(io::Error::other)?;
-    let mut lateness = Lateness { late, early: 0 };
+    let mut lateness = Lateness { late, early: 0, cpu: None };
     let mut lines = BufReader::with_capacity(1 << 20, stream);
     let mut line = String::new();
     let mut seen = 0;
@@ -102,6 +125,6 @@ fn receive(stream: TcpStream, count: u32, deadline: impl Fn(u32) -> u64) -> io::
     Ok(lateness)
 }
 
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

@@ -9,9 +9,9 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::mix::Mix;
 use crate::replies::Counter;
 use crate::target::Target;
+use cloakroom_benches::mix::Mix;
 
 /// The longest latency that is told apart, in nanoseconds.
 const HIGHEST: u64 = 60_000_000_000;

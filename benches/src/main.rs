@@ -1,13 +1,20 @@
 //! Measures Cloakroom beside other servers that speak the Redis protocol, in one run and in turns.
 
+mod client;
 mod expiry;
+mod growth;
 mod load;
+mod mass;
 mod memory;
-mod mix;
+mod plot;
+mod replication;
 mod replies;
+mod report;
+mod snapshot;
 mod start;
 mod table;
 mod target;
+mod threads;
 mod throughput;
 
 use std::io;
@@ -16,8 +23,9 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::mix::Mix;
+use crate::report::Report;
 use crate::target::Kind;
+use cloakroom_benches::mix::Mix;
 
 /// Measures Cloakroom beside Redis and any other address, in one run and in turns.
 ///
@@ -48,6 +56,10 @@ struct Cli {
     #[arg(long, global = true)]
     sessions: Option<u32>,
 
+    /// Write docs/performance.md and its plots.
+    #[arg(long, global = true)]
+    write: bool,
+
     /// Further flags for Cloakroom, for instance --server-flag=--io-threads=2.
     #[arg(long, global = true, allow_hyphen_values = true)]
     server_flag: Vec<String>,
@@ -74,8 +86,20 @@ enum What {
     },
     /// How late `expired` events come.
     Expiry,
-    /// From process start to first PONG; resident memory when empty.
+    /// A million sessions that end in the same second, under load.
+    Mass,
+    /// The worst replies while the keyspace grows, and what refreshed deadlines cost.
+    Growth,
+    /// What a snapshot costs under full load, and how long its file takes to load.
+    Snapshot,
+    /// What a replica costs, and how long a full synchronization of a stock one takes.
+    Replication,
+    /// From process start to first PONG; resident memory when empty; an embedded server's first reply.
     Start,
+    /// What the session client costs beside the bare `redis` crate that sends the same commands.
+    Client,
+    /// Two worker threads against one; how long the gate is shut; instructions by threads.
+    Threads,
 }
 
 /// What every measure is given.
@@ -94,11 +118,21 @@ impl Bench {
 
     /// Starts a server of this kind on the servers' CPU.
     fn start(&self, kind: &Kind, flags: &[&str]) -> io::Result<target::Target> {
+        self.start_on(Some(0), kind, flags)
+    }
+
+    /// Starts a server of this kind on a CPU, or on any.
+    fn start_on(
+        &self,
+        cpu: Option<usize>,
+        kind: &Kind,
+        flags: &[&str],
+    ) -> io::Result<target::Target> {
         let mut flags = flags.to_vec();
         if *kind == Kind::Cloakroom {
             flags.extend(self.server_flags.iter().map(String::as_str));
         }
-        kind.start(0, &flags)
+        kind.start(cpu, &flags)
     }
 }
 
@@ -113,18 +147,39 @@ fn main() -> io::Result<()> {
     let sessions = cli.sessions.unwrap_or(if cli.quick { 100_000 } else { 500_000 });
     let bench = Bench { kinds, quick: cli.quick, sessions, server_flags: cli.server_flag };
     pin_load();
-    match cli.what {
-        Some(What::Throughput { mix, pipeline }) => throughput::run(&bench, &mix, &pipeline),
-        Some(What::Latency) => throughput::latency(&bench),
-        Some(What::Memory { churn }) => memory::run(&bench, churn),
-        Some(What::Expiry) => expiry::run(&bench),
-        Some(What::Start) => start::run(&bench),
+    let mut report = Report::default();
+    measure(&bench, cli.what, &mut report)?;
+    if cli.write {
+        report.write(&bench.kinds.iter().map(Kind::name).collect::<Vec<_>>())?;
+    }
+    Ok(())
+}
+
+fn measure(bench: &Bench, what: Option<What>, report: &mut Report) -> io::Result<()> {
+    match what {
+        Some(What::Throughput { mix, pipeline }) => throughput::run(bench, &mix, &pipeline, report),
+        Some(What::Latency) => throughput::latency(bench, report),
+        Some(What::Memory { churn }) => memory::run(bench, churn, report),
+        Some(What::Expiry) => expiry::run(bench, report),
+        Some(What::Mass) => mass::run(bench, report),
+        Some(What::Growth) => growth::run(bench, report),
+        Some(What::Snapshot) => snapshot::run(bench, report),
+        Some(What::Replication) => replication::run(bench, report),
+        Some(What::Start) => start::run(bench, report),
+        Some(What::Client) => client::run(bench, report),
+        Some(What::Threads) => threads::run(bench, report),
         None => {
-            throughput::run(&bench, &[], &[1, 32])?;
-            throughput::latency(&bench)?;
-            memory::run(&bench, 0)?;
-            expiry::run(&bench)?;
-            start::run(&bench)
+            throughput::run(bench, &[], &[1, 32], report)?;
+            throughput::latency(bench, report)?;
+            memory::run(bench, if bench.quick { 0 } else { 10 }, report)?;
+            expiry::run(bench, report)?;
+            mass::run(bench, report)?;
+            growth::run(bench, report)?;
+            snapshot::run(bench, report)?;
+            replication::run(bench, report)?;
+            start::run(bench, report)?;
+            client::run(bench, report)?;
+            threads::run(bench, report)
         }
     }
 }

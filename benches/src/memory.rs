@@ -4,15 +4,18 @@ use std::io;
 
 use crate::Bench;
 use crate::load;
-use crate::mix::{self, Key, Mix, Shape};
+use crate::plot::Bars;
+use crate::report::{Plot, Report};
 use crate::table::{Table, progress};
 use crate::target::{Kind, Target};
+use cloakroom_benches::mix::{self, Key, Mix, Shape};
 
-pub(crate) fn run(bench: &Bench, churn: u32) -> io::Result<()> {
+pub(crate) fn run(bench: &Bench, churn: u32, report: &mut Report) -> io::Result<()> {
     let mut head = vec!["sessions".to_owned(), "own bytes".to_owned()];
     head.extend(bench.kinds.iter().map(Kind::name));
     head.push("ratio".to_owned());
     let mut table = Table::new(head);
+    let mut groups = Vec::new();
     for shape in Shape::ALL {
         let count = shape.share(bench.sessions);
         let mut each = Vec::new();
@@ -20,6 +23,8 @@ pub(crate) fn run(bench: &Bench, churn: u32) -> io::Result<()> {
             each.push(measure(bench, kind, count, |number, out| shape.write(number, out)).ok());
         }
         table.row(row(&format!("{}, {count}", shape.name()), shape.own_bytes(), &each));
+        let values = each.iter().map(|each| each.unwrap_or(0.0) / f64::from(shape.own_bytes()));
+        groups.push((shape.name().to_owned(), values.collect()));
     }
     if churn > 0 {
         let count = bench.sessions;
@@ -30,7 +35,14 @@ pub(crate) fn run(bench: &Bench, churn: u32) -> io::Result<()> {
         let name = format!("common, after {churn} million of churn");
         table.row(row(&name, Shape::Common.own_bytes(), &each));
     }
-    table.print("Resident bytes a session, over the empty server");
+    let bars = Bars {
+        title: "Resident bytes for each byte of a session".to_owned(),
+        unit: "times the session's own bytes",
+        servers: bench.kinds.iter().map(Kind::name).collect(),
+        groups,
+    };
+    let plots = vec![Plot::Bars("memory", bars)];
+    report.add("memory", "Resident bytes a session, over the empty server", table, plots);
     Ok(())
 }
 
@@ -88,20 +100,13 @@ fn churned(bench: &Bench, kind: &Kind, count: u32, rounds: u32) -> io::Result<f6
         &bar,
     )?;
     bar.finish_and_clear();
-    let alive: f64 = dbsize(&target)?;
+    let alive = target.dbsize()? as f64;
     Ok((resident(&target)? - empty) / alive)
 }
 
 fn request_with_key(name: &[u8], number: u32, arg: &[u8], out: &mut Vec<u8>) {
-    let mut key = Vec::new();
-    Key::new(number).write(&mut key);
-    mix::request(&[name, &key[5..23], arg], out);
-}
-
-fn dbsize(target: &Target) -> io::Result<f64> {
-    let reply = target.ask(&[b"DBSIZE"])?;
-    let text = String::from_utf8_lossy(&reply[1..]).into_owned();
-    text.trim().parse().map_err(io::Error::other)
+    let key = Key::new(number);
+    mix::request(&[name, key.name(), arg], out);
 }
 
 fn resident(target: &Target) -> io::Result<f64> {

@@ -5,14 +5,14 @@ use std::io::Write as _;
 use clap::ValueEnum;
 
 /// Fields of a session, as a login writes them.
-pub(crate) const FIELDS: usize = 8;
+pub const FIELDS: usize = 8;
 
 /// Bytes of each value.
-pub(crate) const VALUE: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
+pub const VALUE: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
 
 /// What a web server does with sessions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Mix {
+pub enum Mix {
     /// PING.
     Ping,
     /// HINCRBY key visits 1, EXPIRE key 1800.
@@ -29,11 +29,10 @@ pub(crate) enum Mix {
 
 impl Mix {
     /// All of them, in the order of the tables.
-    pub(crate) const ALL: [Mix; 6] =
-        [Mix::Ping, Mix::Visit, Mix::Read, Mix::Mixed, Mix::Login, Mix::Hget];
+    pub const ALL: [Mix; 6] = [Mix::Ping, Mix::Visit, Mix::Read, Mix::Mixed, Mix::Login, Mix::Hget];
 
     /// Its name in tables.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Mix::Ping => "ping",
             Mix::Visit => "visit",
@@ -45,7 +44,7 @@ impl Mix {
     }
 
     /// Appends one operation on a random one of `sessions`; returns how many replies it brings.
-    pub(crate) fn write(self, rng: &mut fastrand::Rng, sessions: u32, out: &mut Vec<u8>) -> u32 {
+    pub fn write(self, rng: &mut fastrand::Rng, sessions: u32, out: &mut Vec<u8>) -> u32 {
         let key = Key::new(rng.u32(0..sessions));
         match self {
             Mix::Ping => {
@@ -86,10 +85,12 @@ impl Mix {
 }
 
 /// `session:%010d` as an argument.
-pub(crate) struct Key([u8; 25]);
+#[derive(Debug, Clone, Copy)]
+pub struct Key([u8; 25]);
 
 impl Key {
-    pub(crate) fn new(number: u32) -> Self {
+    /// The key of session `number`.
+    pub fn new(number: u32) -> Self {
         let mut key = *b"$18\r\nsession:0000000000\r\n";
         let mut rest = number;
         for place in (13..23).rev() {
@@ -99,7 +100,13 @@ impl Key {
         Key(key)
     }
 
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    /// The key itself.
+    pub fn name(&self) -> &[u8] {
+        &self.0[5..23]
+    }
+
+    /// Appends it as an argument.
+    pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.0);
     }
 }
@@ -123,7 +130,7 @@ fn login(key: &Key, out: &mut Vec<u8>) {
 }
 
 /// Appends a request made of `args`.
-pub(crate) fn request(args: &[&[u8]], out: &mut Vec<u8>) {
+pub fn request(args: &[&[u8]], out: &mut Vec<u8>) {
     let _ = write!(out, "*{}\r\n", args.len());
     for arg in args {
         let _ = write!(out, "${}\r\n", arg.len());
@@ -134,7 +141,7 @@ pub(crate) fn request(args: &[&[u8]], out: &mut Vec<u8>) {
 
 /// How one kind of session is filled in for the measure of memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// 8 fields × 32 bytes and a deadline, the same names everywhere.
     Common,
     /// Each session has names of its own.
@@ -149,10 +156,11 @@ pub(crate) enum Shape {
 
 impl Shape {
     /// All of them, in the order of the tables.
-    pub(crate) const ALL: [Shape; 5] =
+    pub const ALL: [Shape; 5] =
         [Shape::Common, Shape::OwnNames, Shape::FieldDeadlines, Shape::LargeValues, Shape::Strings];
 
-    pub(crate) fn name(self) -> &'static str {
+    /// Its name in tables.
+    pub fn name(self) -> &'static str {
         match self {
             Shape::Common => "8 fields × 32 B, TTL",
             Shape::OwnNames => "own field names",
@@ -163,7 +171,7 @@ impl Shape {
     }
 
     /// Redis 7.0 has no field deadlines; the share of sessions is smaller where they are large.
-    pub(crate) fn share(self, sessions: u32) -> u32 {
+    pub fn share(self, sessions: u32) -> u32 {
         match self {
             Shape::LargeValues => sessions / 10,
             Shape::Strings => sessions / 2,
@@ -172,7 +180,7 @@ impl Shape {
     }
 
     /// Appends what creates session `number`; returns how many replies it brings.
-    pub(crate) fn write(self, number: u32, out: &mut Vec<u8>) -> u32 {
+    pub fn write(self, number: u32, out: &mut Vec<u8>) -> u32 {
         let key = Key::new(number);
         match self {
             Shape::Common => {
@@ -220,7 +228,7 @@ impl Shape {
     }
 
     /// The session's own bytes: key, names, values.
-    pub(crate) fn own_bytes(self) -> u32 {
+    pub fn own_bytes(self) -> u32 {
         match self {
             Shape::Common | Shape::OwnNames | Shape::FieldDeadlines => 18 + 8 * (7 + 32),
             Shape::LargeValues => 18 + 8 * (7 + 1024),

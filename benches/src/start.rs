@@ -1,19 +1,33 @@
-//! From process start to first PONG, and the memory of an empty server.
+//! From process start to first PONG, and the memory of an empty server; the same within a process.
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use cloakroom::{Handle, Server};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use crate::Bench;
+use crate::report::Report;
 use crate::table::Table;
-use crate::target::Kind;
+use crate::target::{Kind, on_cpus};
 
-/// Starts of each server; the median counts.
-const STARTS: usize = 21;
+/// Starts of each server.
+const STARTS: usize = 41;
 
-pub(crate) fn run(bench: &Bench) -> io::Result<()> {
-    let mut table = Table::new(["server", "start to first PONG, ms", "resident, MiB"]);
+/// Starts within this process.
+const EMBEDDED_STARTS: usize = 201;
+
+pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
+    processes(bench, report)?;
+    // Threads that start within may run wherever there is room, as in any program.
+    on_cpus(None, || embedded(report))
+}
+
+fn processes(bench: &Bench, report: &mut Report) -> io::Result<()> {
+    let mut table = Table::new(["server", "median, ms", "fastest, ms", "resident, MiB"]);
     for kind in bench.kinds.iter().filter(|kind| !matches!(kind, Kind::Address(_))) {
-        let mut took: Vec<Duration> = Vec::new();
+        let mut took = Vec::new();
         let mut resident = None;
         for _ in 0..STARTS {
             let began = Instant::now();
@@ -22,11 +36,70 @@ pub(crate) fn run(bench: &Bench) -> io::Result<()> {
             took.push(began.elapsed());
             resident = target.resident();
         }
-        took.sort();
+        let [median, fastest] = middle_and_least(took).map(|time| time.as_secs_f64() * 1e3);
         let resident =
             resident.map_or("?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1048576.0));
-        table.row([kind.name(), format!("{:.1}", took[STARTS / 2].as_secs_f64() * 1e3), resident]);
+        table.row([kind.name(), format!("{median:.1}"), format!("{fastest:.1}"), resident]);
     }
-    table.print("Start, by fork and exec, with taskset's share (about 1 ms)");
+    report.add("start", "From process start to first PONG; resident when empty", table, Vec::new());
     Ok(())
+}
+
+/// How long an embedded server takes from nothing to its first reply, in this process.
+fn embedded(report: &mut Report) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let mut table = Table::new(["embedded server, reached", "median, µs", "fastest, µs"]);
+    let mut measure = |name: &str, first_reply: &dyn Fn() -> io::Result<Handle>| {
+        let mut took = Vec::new();
+        for _ in 0..EMBEDDED_STARTS {
+            let began = Instant::now();
+            let server = first_reply()?;
+            took.push(began.elapsed());
+            server.shutdown_blocking();
+        }
+        let [median, fastest] = middle_and_least(took).map(|time| time.as_micros().to_string());
+        table.row([name.to_owned(), median, fastest]);
+        io::Result::Ok(())
+    };
+    measure("by a socket", &by_socket)?;
+    measure("within the process", &|| runtime.block_on(within()))?;
+    report.add(
+        "embedded",
+        "From nothing to the first reply of an embedded server",
+        table,
+        Vec::new(),
+    );
+    Ok(())
+}
+
+fn by_socket() -> io::Result<Handle> {
+    let server = Server::builder().start_blocking().map_err(io::Error::other)?;
+    let addr = server.addr().ok_or_else(|| io::Error::other("it listens nowhere"))?;
+    let mut stream = TcpStream::connect(addr)?;
+    stream.write_all(PING)?;
+    let mut reply = [0; PONG.len()];
+    stream.read_exact(&mut reply)?;
+    is_pong(&reply).map(|()| server)
+}
+
+async fn within() -> io::Result<Handle> {
+    let server = Server::builder().without_sockets().start().await.map_err(io::Error::other)?;
+    let mut stream = server.connect();
+    stream.write_all(PING).await?;
+    let mut reply = [0; PONG.len()];
+    stream.read_exact(&mut reply).await?;
+    is_pong(&reply).map(|()| server)
+}
+
+const PING: &[u8] = b"PING\r\n";
+const PONG: &[u8] = b"+PONG\r\n";
+
+fn is_pong(reply: &[u8]) -> io::Result<()> {
+    if reply == PONG { Ok(()) } else { Err(io::Error::other("the reply is no PONG")) }
+}
+
+/// The median says what a start takes, the fastest what it takes when nobody else wants the CPU.
+fn middle_and_least(mut took: Vec<Duration>) -> [Duration; 2] {
+    took.sort();
+    [took[took.len() / 2], took[0]]
 }

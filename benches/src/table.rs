@@ -15,15 +15,15 @@ impl Table {
         self.rows.push(cells.into_iter().map(Into::into).collect());
     }
 
-    /// Prints it on standard output, below a title.
-    pub(crate) fn print(&self, title: &str) {
+    /// The table in Markdown, its columns aligned.
+    pub(crate) fn markdown(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
-        let mut text = format!("\n{title}\n\n");
+        let mut text = String::new();
         for (number, row) in self.rows.iter().enumerate() {
             for (cell, width) in row.iter().zip(&widths) {
                 text.push_str(&format!("| {cell:width$} "));
@@ -36,9 +36,7 @@ impl Table {
                 text.push_str("|\n");
             }
         }
-        use std::io::Write as _;
-        // Nobody reads it where standard output is closed.
-        let _ = std::io::stdout().write_all(text.as_bytes());
+        text
     }
 }
 

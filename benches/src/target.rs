@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::mix;
+use cloakroom_benches::mix;
 
 /// How long a server may take to accept connections.
 const START: Duration = Duration::from_secs(10);
@@ -31,17 +31,14 @@ pub(crate) struct Target {
 }
 
 impl Kind {
-    /// A server of this kind on `cpu`, with further flags.
-    pub(crate) fn start(&self, cpu: usize, flags: &[&str]) -> io::Result<Target> {
+    /// A server of this kind on `cpu` (None: on any), with further flags.
+    pub(crate) fn start(&self, cpu: Option<usize>, flags: &[&str]) -> io::Result<Target> {
         match self {
             Kind::Cloakroom => {
-                let mut child = pinned(&cloakroom_binary()?, cpu)
-                    .args(["--port", "0", "--exit-with-parent"])
-                    .args(flags)
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::null())
-                    .spawn()?;
+                let mut command = Command::new(cloakroom_binary()?);
+                command.args(["--port", "0", "--exit-with-parent", "--save", ""]).args(flags);
+                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+                let mut child = spawn_on(cpu, &mut command)?;
                 let mut line = String::new();
                 if let Some(stdout) = child.stdout.take() {
                     BufReader::new(stdout).read_line(&mut line)?;
@@ -55,13 +52,11 @@ impl Kind {
             }
             Kind::Redis(program) => {
                 let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-                let child = pinned(program, cpu)
-                    .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"])
-                    .args(flags)
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .stderr(Stdio::null())
-                    .spawn()?;
+                let mut command = Command::new(program);
+                command.args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
+                command.args(flags);
+                command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+                let child = spawn_on(cpu, &mut command)?;
                 let address = SocketAddr::from(([127, 0, 0, 1], port));
                 let target = Target { address, pid: Some(child.id()), child: Some(child) };
                 target.await_first_pong()?;
@@ -94,18 +89,29 @@ impl Kind {
     }
 }
 
-/// A command that runs `program` on one CPU, where the system can do that.
-fn pinned(program: &Path, cpu: usize) -> Command {
-    let has_taskset = Command::new("taskset").arg("--version").output().is_ok();
-    if has_taskset && cpu != usize::MAX {
-        let mut command = Command::new("taskset");
-        command.args(["-c", &cpu.to_string()]).arg(program);
-        return command;
-    }
-    Command::new(program)
+/// Starts a program on one CPU or on any, where the system can do that: it inherits this thread's.
+fn spawn_on(cpu: Option<usize>, command: &mut Command) -> io::Result<Child> {
+    on_cpus(cpu, || command.spawn())
 }
 
-fn cloakroom_binary() -> io::Result<PathBuf> {
+/// Does something on one CPU or on any; what it starts stays there.
+pub(crate) fn on_cpus<T>(cpu: Option<usize>, act: impl FnOnce() -> T) -> T {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    let own = sched_getaffinity(None);
+    let mut wanted = CpuSet::new();
+    let all = 0..CpuSet::MAX_CPU;
+    cpu.map_or(all, |cpu| cpu..cpu + 1).for_each(|cpu| wanted.set(cpu));
+    // Where it cannot be had, the figures are noisier.
+    let _ = sched_setaffinity(None, &wanted);
+    let done = act();
+    if let Ok(own) = own {
+        let _ = sched_setaffinity(None, &own);
+    }
+    done
+}
+
+/// The server's release build beside this program.
+pub(crate) fn cloakroom_binary() -> io::Result<PathBuf> {
     let here = std::env::current_exe()?;
     let program = here.with_file_name("cloakroom");
     if program.exists() {
@@ -142,6 +148,19 @@ impl Target {
         line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
     }
 
+    /// Bytes that its child processes have for themselves.
+    pub(crate) fn children_private(&self) -> u64 {
+        let Some(pid) = self.pid else { return 0 };
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let private = |child: &str| {
+            let text = std::fs::read_to_string(format!("/proc/{child}/smaps_rollup")).ok()?;
+            let lines = text.lines().filter(|line| line.starts_with("Private_"));
+            let kib = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
+            Some(lines.filter_map(kib).sum::<u64>() * 1024)
+        };
+        children.unwrap_or_default().split_whitespace().filter_map(private).sum()
+    }
+
     /// Sends one request and reads what comes until `done` says that it is the whole reply.
     pub(crate) fn ask(&self, args: &[&[u8]]) -> io::Result<Vec<u8>> {
         let mut stream = TcpStream::connect(self.address)?;
@@ -170,6 +189,13 @@ impl Target {
         let text = String::from_utf8_lossy(&reply).into_owned();
         let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         Ok(line.and_then(|value| value.trim().parse().ok()))
+    }
+
+    /// Keys in its first database.
+    pub(crate) fn dbsize(&self) -> io::Result<u64> {
+        let reply = self.ask(&[b"DBSIZE"])?;
+        let text = String::from_utf8_lossy(&reply[1..]).into_owned();
+        text.trim().parse().map_err(io::Error::other)
     }
 
     /// Waits until it answers PING; returns how long that took.

@@ -5,16 +5,23 @@ use std::time::Duration;
 
 use crate::Bench;
 use crate::load::{self, Load, Outcome};
-use crate::mix::{Mix, Shape};
+use crate::plot::{Bars, Curves, PERCENTILES};
+use crate::report::{Plot, Report};
 use crate::table::{Table, progress};
-use crate::target::Target;
+use crate::target::{Kind, Target};
+use cloakroom_benches::mix::{Mix, Shape};
 
 const CONNECTIONS: usize = 50;
 
 /// Readings of each mix and server; the best by CPU counts, since noise only ever adds.
 const TURNS: usize = 3;
 
-pub(crate) fn run(bench: &Bench, mixes: &[Mix], pipelines: &[u32]) -> io::Result<()> {
+pub(crate) fn run(
+    bench: &Bench,
+    mixes: &[Mix],
+    pipelines: &[u32],
+    report: &mut Report,
+) -> io::Result<()> {
     let mixes = if mixes.is_empty() { &Mix::ALL[..] } else { mixes };
     let targets = start_filled(bench)?;
     let mut head = vec!["mix".to_owned()];
@@ -22,8 +29,11 @@ pub(crate) fn run(bench: &Bench, mixes: &[Mix], pipelines: &[u32]) -> io::Result
     head.push("CPU ratio · throughput ratio".to_owned());
     let mut table = Table::new(head);
     let turns = if bench.quick { 1 } else { TURNS };
+    let servers: Vec<String> = bench.kinds.iter().map(Kind::name).collect();
+    let mut plots = Vec::new();
     let bar = progress("throughput", (pipelines.len() * mixes.len() * turns) as u64);
     for &pipeline in pipelines {
+        let (mut cpu, mut rate) = (Vec::new(), Vec::new());
         for &mix in mixes {
             let mut best: Vec<Option<Outcome>> = vec![None; targets.len()];
             for _ in 0..turns {
@@ -40,21 +50,37 @@ pub(crate) fn run(bench: &Bench, mixes: &[Mix], pipelines: &[u32]) -> io::Result
             row.extend(best.iter().map(cell));
             row.push(ratios(&best));
             table.row(row);
+            let each = |of: fn(&Outcome) -> f64| best.iter().map(of).collect::<Vec<_>>();
+            cpu.push((mix.name().to_owned(), each(|outcome| outcome.cpu.unwrap_or(0.0))));
+            rate.push((mix.name().to_owned(), each(|outcome| outcome.throughput() / 1e3)));
+        }
+        let files = if pipeline == 1 { ["cpu-p1", "rate-p1"] } else { ["cpu-p32", "rate-p32"] };
+        let measures = [
+            ("Server CPU an operation", "µs", cpu),
+            ("Throughput of one core", "thousand operations a second", rate),
+        ];
+        for (file, (what, unit, groups)) in files.into_iter().zip(measures) {
+            let title = format!("{what}, {pipeline} a write");
+            let servers = servers.clone();
+            plots.push(Plot::Bars(file, Bars { title, unit, servers, groups }));
         }
     }
     bar.finish_and_clear();
-    table.print(&format!(
+    let title = format!(
         "Throughput: {} sessions, {CONNECTIONS} connections, one core each for server and load",
         bench.sessions
-    ));
+    );
+    report.add("throughput", &title, table, plots);
     Ok(())
 }
 
 /// Latency at half of the peak load of the last server of the list (Redis, where it is installed).
-pub(crate) fn latency(bench: &Bench) -> io::Result<()> {
+pub(crate) fn latency(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let targets = start_filled(bench)?;
     let mut table = Table::new(["mix · rate", "server", "p50 µs", "p99 µs", "p99.9 µs", "max µs"]);
-    for mix in [Mix::Visit, Mix::Mixed] {
+    let mut plots = Vec::new();
+    for (mix, file) in [(Mix::Visit, "latency-visit"), (Mix::Mixed, "latency-mixed")] {
+        let mut curves = Vec::new();
         let measure = targets.get(1).unwrap_or(&targets[0]);
         let peak = load::run(measure, &closed(bench, mix, 1))?.throughput();
         for (target, kind) in targets.iter().zip(&bench.kinds) {
@@ -69,26 +95,35 @@ pub(crate) fn latency(bench: &Bench) -> io::Result<()> {
                 at(0.999),
                 micros(outcome.latency.max()),
             ]);
+            let at = |percentile| outcome.latency.value_at_percentile(percentile) as f64 / 1e3;
+            curves.push((kind.name(), PERCENTILES.map(at).to_vec()));
         }
+        let title = format!("Latency of {} at {:.0}k a second", mix.name(), peak / 2e3);
+        plots.push(Plot::Curves(file, Curves { title, unit: "µs", servers: curves }));
     }
-    table.print("Latency, open loop, at half of the other server's peak");
+    report.add("latency", "Latency, open loop, at half of the other server's peak", table, plots);
     Ok(())
 }
 
-fn start_filled(bench: &Bench) -> io::Result<Vec<Target>> {
-    let bar = progress("filling", u64::from(bench.sessions) * bench.kinds.len() as u64);
-    let mut targets = Vec::new();
-    for kind in &bench.kinds {
-        let target = bench.start(kind, &[])?;
-        let write = |number, out: &mut Vec<u8>| Shape::Common.write(number, out);
-        load::fill(&target, bench.sessions, write, &bar)?;
-        targets.push(target);
-    }
-    bar.finish_and_clear();
-    Ok(targets)
+pub(crate) fn start_filled(bench: &Bench) -> io::Result<Vec<Target>> {
+    bench.kinds.iter().map(|kind| start_filled_with(bench, kind, Some(0), &[])).collect()
 }
 
-fn closed(bench: &Bench, mix: Mix, pipeline: u32) -> Load {
+pub(crate) fn start_filled_with(
+    bench: &Bench,
+    kind: &Kind,
+    cpu: Option<usize>,
+    flags: &[&str],
+) -> io::Result<Target> {
+    let bar = progress(&format!("filling {}", kind.name()), u64::from(bench.sessions));
+    let target = bench.start_on(cpu, kind, flags)?;
+    let write = |number, out: &mut Vec<u8>| Shape::Common.write(number, out);
+    load::fill(&target, bench.sessions, write, &bar)?;
+    bar.finish_and_clear();
+    Ok(target)
+}
+
+pub(crate) fn closed(bench: &Bench, mix: Mix, pipeline: u32) -> Load {
     Load {
         mix,
         pipeline,
@@ -100,7 +135,7 @@ fn closed(bench: &Bench, mix: Mix, pipeline: u32) -> Load {
     }
 }
 
-fn is_better(new: &Outcome, old: &Outcome) -> bool {
+pub(crate) fn is_better(new: &Outcome, old: &Outcome) -> bool {
     match (new.cpu, old.cpu) {
         (Some(new), Some(old)) => new < old,
         _ => new.throughput() > old.throughput(),
@@ -125,6 +160,6 @@ fn ratios(outcomes: &[Outcome]) -> String {
     }
 }
 
-fn micros(nanos: u64) -> String {
+pub(crate) fn micros(nanos: u64) -> String {
     format!("{:.0}", nanos as f64 / 1e3)
 }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
+
+use crate::config::ConfigError;
 
 /// Why a server could not start or go on.
 #[derive(Debug)]
@@ -18,11 +21,29 @@ pub enum Error {
     Threads(io::Error),
     /// The settings cannot be used.
     Config(String),
+    /// What was saved cannot be loaded.
+    Load {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        why: String,
+    },
+    /// It was stopped before its data were loaded.
+    Stopped,
+}
+
+impl From<ConfigError> for Error {
+    fn from(error: ConfigError) -> Self {
+        Error::Config(error.to_string())
+    }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Error::Listen { at, cause } if at.contains('/') => {
+                write!(f, "cannot listen at {at}: {cause}; choose another path with --unixsocket")
+            }
             Error::Listen { at, cause } if cause.kind() == io::ErrorKind::AddrInUse => write!(
                 f,
                 "cannot listen at {at}: something else does already; stop it, or choose another \
@@ -31,8 +52,7 @@ impl fmt::Display for Error {
             Error::Listen { at, cause } if cause.kind() == io::ErrorKind::PermissionDenied => {
                 write!(
                     f,
-                    "cannot listen at {at}: not permitted; choose a port above 1023 with --port, \
-                     or a path that this user may write"
+                    "cannot listen at {at}: not permitted; choose a port above 1023 with --port"
                 )
             }
             Error::Listen { at, cause } => {
@@ -43,6 +63,14 @@ impl fmt::Display for Error {
                 "cannot start threads: {cause}; raise the limit of processes, or lower io-threads"
             ),
             Error::Config(text) => f.write_str(text),
+            Error::Load { path, why } => write!(
+                f,
+                "cannot load {}: {why}; move the file away to start without its data",
+                path.display()
+            ),
+            Error::Stopped => f.write_str(
+                "the server was stopped before its data were loaded; start it again to load them",
+            ),
         }
     }
 }
@@ -51,7 +79,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Listen { cause, .. } | Error::Threads(cause) => Some(cause),
-            Error::Config(_) => None,
+            Error::Config(_) | Error::Load { .. } | Error::Stopped => None,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! # Ok::<(), cloakroom::Error>(())
 //! ```
 
+pub mod acl;
 pub mod clock;
 pub mod commands;
 pub mod config;
@@ -16,10 +17,14 @@ mod embed;
 pub mod engine;
 mod error;
 pub mod net;
+pub mod persistence;
+pub mod rdb;
+pub mod replication;
 pub mod resp;
 pub mod session;
 pub mod state;
 pub mod store;
+pub mod tls;
 
 pub use clock::Clock;
 pub use config::Config;

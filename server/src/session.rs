@@ -3,18 +3,24 @@
 //! A [`Session`] belongs to its connection alone and travels with each request. Its [`Client`] is
 //! shared: CLIENT LIST reads it, CLIENT KILL ends it, PUBLISH drops messages into its outbox.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
 
 use parking_lot::Mutex;
 
+use crate::acl::DEFAULT;
 use crate::clock::Millis;
+use crate::replication::{Feed, Offset, Peer};
 use crate::resp::{OwnedRequest, Protocol};
+use crate::store::Watcher;
 
 /// A connection's number, never used twice.
 pub type ClientId = u64;
+
+/// A name that a client gives itself, of any length; shared by whoever shows it.
+pub type Label = Arc<[u8]>;
 
 /// How a client is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,27 +48,100 @@ pub struct Client {
     pub fd: i32,
     /// When it connected.
     pub created: Millis,
-    /// What CLIENT LIST shows of it beside this.
+    /// What changes with every batch.
+    pub pulse: Pulse,
+    /// What else CLIENT LIST shows of it.
     pub view: Mutex<View>,
     outbox: Mutex<Outbox>,
-    ending: AtomicBool,
+    /// An [`End`], or 0.
+    ending: AtomicU8,
     finishing: AtomicBool,
     wake: AtomicU8,
+    /// How often others had something to say to the connection, and up to when it has listened.
+    told: AtomicU64,
+    heard: AtomicU64,
+    /// What it takes of `maxmemory-clients`, in bytes.
+    memory: AtomicUsize,
+}
+
+/// What changes with every batch of a connection's requests: nothing has to be locked for it.
+#[derive(Debug)]
+pub struct Pulse {
+    active: AtomicU64,
+    command: AtomicUsize,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Pulse {
+    fn new(now: Millis) -> Self {
+        Pulse {
+            active: AtomicU64::new(now),
+            command: AtomicUsize::new(usize::MAX),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+        }
+    }
+
+    /// When its last request came.
+    pub fn active(&self) -> Millis {
+        self.active.load(Ordering::Relaxed)
+    }
+
+    /// A request came, or bytes still move.
+    pub fn set_active(&self, now: Millis) {
+        self.active.store(now, Ordering::Relaxed);
+    }
+
+    /// The number of the last command; None before the first.
+    pub fn command(&self) -> Option<usize> {
+        Some(self.command.load(Ordering::Relaxed)).filter(|id| *id != usize::MAX)
+    }
+
+    /// Its last command is this.
+    pub fn set_command(&self, id: usize) {
+        self.command.store(id, Ordering::Relaxed);
+    }
+
+    /// Bytes received and sent in all.
+    pub fn traffic(&self) -> (u64, u64) {
+        (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+    }
+
+    /// It has received and sent so many bytes in all.
+    pub fn set_traffic(&self, (received, sent): (u64, u64)) {
+        self.received.store(received, Ordering::Relaxed);
+        self.sent.store(sent, Ordering::Relaxed);
+    }
+}
+
+/// Why a connection is closed from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum End {
+    /// CLIENT KILL, or the server stops.
+    Killed = 1,
+    /// Idle for longer than `timeout`.
+    Idle,
+    /// More waits to be sent to it than `client-output-buffer-limit` allows.
+    OutputLimit,
+    /// More of its requests waits than `client-query-buffer-limit` allows.
+    QueryLimit,
+    /// `maxmemory-clients`.
+    Evicted,
 }
 
 /// What of a connection changes and is shown by CLIENT LIST.
 #[derive(Debug, Clone)]
 pub struct View {
     /// By CLIENT SETNAME or HELLO.
-    pub name: Vec<u8>,
+    pub name: Label,
     /// By CLIENT SETINFO.
-    pub lib_name: Vec<u8>,
+    pub lib_name: Label,
     /// By CLIENT SETINFO.
-    pub lib_ver: Vec<u8>,
+    pub lib_ver: Label,
     /// The user whose rights it has.
-    pub user: String,
-    /// When its last request came.
-    pub active: Millis,
+    pub user: Label,
     /// The selected database.
     pub db: usize,
     /// Channels, patterns and keys subscribed or watched.
@@ -75,10 +154,10 @@ pub struct View {
     pub queued: Option<usize>,
     /// Bytes of those requests.
     pub queued_bytes: usize,
+    /// Bytes of subscriptions, watched keys and labels.
+    pub kept_bytes: usize,
     /// Keys watched.
     pub watching: usize,
-    /// The last command, `name` or `name|subcommand`.
-    pub command: Arc<str>,
     /// The protocol.
     pub protocol: Protocol,
     /// Flags that CLIENT LIST prints as letters.
@@ -87,10 +166,6 @@ pub struct View {
     pub query: (usize, usize),
     /// Bytes that wait to be sent.
     pub output: usize,
-    /// Bytes received and sent in all.
-    pub traffic: (u64, u64),
-    /// Requests executed.
-    pub commands: u64,
 }
 
 /// Which letters CLIENT LIST prints.
@@ -108,6 +183,10 @@ pub struct ViewFlags {
     pub no_evict: bool,
     /// `T`: its reads do not count as uses.
     pub no_touch: bool,
+    /// `S`: a replica, which is sent the stream.
+    pub replica: bool,
+    /// `M`: the link to the primary.
+    pub primary: bool,
 }
 
 /// Bytes for a connection that come from others: messages, MONITOR lines.
@@ -129,6 +208,8 @@ pub enum Wake {
     Resume = 1,
     /// CLIENT UNBLOCK ... ERROR.
     Error = 2,
+    /// The server became a replica: what it waited for will not come.
+    Demoted = 3,
 }
 
 impl Client {
@@ -148,23 +229,37 @@ impl Client {
             laddr,
             fd,
             created,
-            view: Mutex::new(View::new(created)),
+            pulse: Pulse::new(created),
+            view: Mutex::new(View::new()),
             outbox: Mutex::default(),
-            ending: AtomicBool::new(false),
+            ending: AtomicU8::new(0),
             finishing: AtomicBool::new(false),
             wake: AtomicU8::new(0),
+            told: AtomicU64::new(0),
+            heard: AtomicU64::new(0),
+            memory: AtomicUsize::new(0),
         }
     }
 
     /// Asks the connection to close as soon as it can, without sending what waits.
-    pub fn kill(&self) {
-        self.ending.store(true, Ordering::Release);
+    pub fn kill(&self, why: End) {
+        self.set_ending(why);
         self.notify();
+    }
+
+    fn set_ending(&self, why: End) {
+        // The first reason counts.
+        let _ = self.ending.compare_exchange(0, why as u8, Ordering::AcqRel, Ordering::Relaxed);
     }
 
     /// Whether the connection is to close.
     pub fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::Acquire)
+        self.ending.load(Ordering::Acquire) != 0
+    }
+
+    /// Whether the connection is to close for this reason.
+    pub fn ends_for(&self, why: End) -> bool {
+        self.ending.load(Ordering::Acquire) == why as u8
     }
 
     /// Asks the connection to answer what it has received, and then to close.
@@ -186,12 +281,34 @@ impl Client {
             return;
         }
         outbox.bytes.extend_from_slice(bytes);
-        let waiting = outbox.bytes.len() as u64 + self.view.lock().output as u64;
-        if outbox.is_over(limit, waiting, now) {
-            outbox.bytes = Vec::new();
-            self.ending.store(true, Ordering::Release);
+        self.judge(&mut outbox, limit, now);
+        self.tell(&outbox);
+    }
+
+    /// Kills the client if more waits for it than `limit` allows. Asked whenever something is
+    /// added, and now and then, because what stays for too long is over the soft limit too.
+    pub fn check_output(&self, limit: OutputLimit, now: Millis) {
+        let mut outbox = self.outbox.lock();
+        if !self.is_ending() && self.judge(&mut outbox, limit, now) {
+            self.tell(&outbox);
         }
-        outbox.wake();
+    }
+
+    /// Bytes that the outbox holds, and whether more waits for it than the soft limit allows.
+    pub fn outbox(&self) -> (usize, bool) {
+        let outbox = self.outbox.lock();
+        (outbox.bytes.len(), outbox.over_soft.is_some())
+    }
+
+    fn judge(&self, outbox: &mut Outbox, limit: OutputLimit, now: Millis) -> bool {
+        let waiting = outbox.bytes.len() as u64 + self.view.lock().output as u64;
+        let over = limit.is_over(&mut outbox.over_soft, waiting, now);
+        if over {
+            tracing::warn!(client = self.id, waiting, "closed: its output is over the limit");
+            outbox.bytes = Vec::new();
+            self.set_ending(End::OutputLimit);
+        }
+        over
     }
 
     /// Takes everything out of the outbox.
@@ -209,14 +326,14 @@ impl Client {
         !self.outbox.lock().bytes.is_empty()
     }
 
-    /// Bytes that the outbox holds.
-    pub fn outbox_bytes(&self) -> usize {
-        self.outbox.lock().bytes.capacity()
-    }
-
     /// Lets a connection that waits go on.
     pub fn wake(&self, why: Wake) {
         self.wake.store(why as u8, Ordering::Release);
+        self.notify();
+    }
+
+    /// Has the connection look whether there is something to do.
+    pub fn nudge(&self) {
         self.notify();
     }
 
@@ -225,8 +342,34 @@ impl Client {
         match self.wake.swap(0, Ordering::AcqRel) {
             0 => None,
             1 => Some(Wake::Resume),
-            _ => Some(Wake::Error),
+            2 => Some(Wake::Error),
+            _ => Some(Wake::Demoted),
         }
+    }
+
+    /// How often others had something to say to the connection: pushes, wakes, kills.
+    pub fn told(&self) -> u64 {
+        self.told.load(Ordering::Acquire)
+    }
+
+    /// The connection has done what it can with all that it was told up to then.
+    pub fn set_heard(&self, told: u64) {
+        self.heard.store(told, Ordering::Release);
+    }
+
+    /// Whether the connection has listened to all that it was told.
+    pub fn has_heard(&self) -> bool {
+        self.heard.load(Ordering::Acquire) >= self.told()
+    }
+
+    /// What it takes of `maxmemory-clients`, in bytes.
+    pub fn memory(&self) -> usize {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    /// Sets what it takes of `maxmemory-clients`; returns what it took before.
+    pub fn set_memory(&self, bytes: usize) -> usize {
+        self.memory.swap(bytes, Ordering::Relaxed)
     }
 
     /// Has `waker` called at the next push, wake or kill.
@@ -238,52 +381,50 @@ impl Client {
     }
 
     fn notify(&self) {
-        self.outbox.lock().wake();
+        self.tell(&self.outbox.lock());
     }
-}
 
-impl Outbox {
-    fn wake(&mut self) {
-        if let Some(waker) = &self.waker {
+    fn tell(&self, outbox: &Outbox) {
+        self.told.fetch_add(1, Ordering::AcqRel);
+        if let Some(waker) = &outbox.waker {
             waker.wake_by_ref();
         }
     }
-
-    fn is_over(&mut self, limit: OutputLimit, waiting: u64, now: Millis) -> bool {
-        if limit.hard != 0 && waiting > limit.hard {
-            return true;
-        }
-        if limit.soft == 0 || waiting <= limit.soft {
-            self.over_soft = None;
-            return false;
-        }
-        let since = *self.over_soft.get_or_insert(now);
-        now.saturating_sub(since) >= limit.soft_seconds * 1000
-    }
 }
 
+/// What a connection takes beside its buffers: its task, its session, its entry in the registry.
+const CONNECTION: usize = 1024;
+
 impl View {
-    fn new(now: Millis) -> Self {
+    /// Bytes that the connection takes, its outbox excepted.
+    pub fn memory(&self) -> usize {
+        let buffers = self.query.0 + self.query.1 + self.output;
+        CONNECTION + buffers + self.queued_bytes + self.kept_bytes
+    }
+
+    /// Whether it listens to anything.
+    pub fn is_subscriber(&self) -> bool {
+        self.subscriptions + self.patterns + self.shard_subscriptions > 0
+    }
+
+    fn new() -> Self {
         View {
-            name: Vec::new(),
-            lib_name: Vec::new(),
-            lib_ver: Vec::new(),
-            user: "default".to_owned(),
-            active: now,
+            name: Label::default(),
+            lib_name: Label::default(),
+            lib_ver: Label::default(),
+            user: DEFAULT.into(),
             db: 0,
             subscriptions: 0,
             patterns: 0,
             shard_subscriptions: 0,
             queued: None,
             queued_bytes: 0,
+            kept_bytes: 0,
             watching: 0,
-            command: Arc::from("NULL"),
             protocol: Protocol::Resp2,
             flags: ViewFlags::default(),
             query: (0, 0),
             output: 0,
-            traffic: (0, 0),
-            commands: 0,
         }
     }
 }
@@ -314,15 +455,13 @@ impl<C> Default for Transaction<C> {
     }
 }
 
-/// A key watched, and whether it was past its deadline already when WATCH came.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A key watched.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Watched {
     /// Its database.
     pub db: usize,
     /// The key.
     pub key: Box<[u8]>,
-    /// It had ended, but was not yet taken out.
-    pub was_due: bool,
 }
 
 /// What CLIENT REPLY has set.
@@ -342,13 +481,36 @@ pub enum ReplyMode {
 /// Why a connection waits; other requests of it wait behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
-    /// WAIT, until its deadline if it has one.
+    /// WAIT, until enough replicas have the client's writes, or its time is up.
     Replicas {
-        /// When it ends; None = never.
-        until: Option<Millis>,
+        /// What they must have of the stream.
+        offset: Offset,
     },
     /// CLIENT PAUSE holds its request back: it is to be executed again.
     Paused,
+}
+
+/// Who a connection is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The user whose rights it has: the default one before AUTH.
+    pub user: Label,
+    /// It has authenticated, or had no need to when it came.
+    pub is_authenticated: bool,
+    /// The version of all users at which this one was found to be allowed everything; 0 = none.
+    pub cleared_at: u64,
+}
+
+impl Identity {
+    /// The default user, who need not authenticate if the server `is_open`.
+    pub fn stranger(is_open: bool) -> Self {
+        Identity { user: DEFAULT.into(), is_authenticated: is_open, cleared_at: 0 }
+    }
+
+    /// It has authenticated as this user.
+    pub fn become_user(&mut self, user: Label) {
+        *self = Identity { user, is_authenticated: true, cleared_at: 0 };
+    }
 }
 
 /// The private state of a connection. `C` is the type of a found command, which stands above.
@@ -360,20 +522,20 @@ pub struct Session<C> {
     pub db: usize,
     /// The protocol it speaks.
     pub protocol: Protocol,
-    /// The user whose rights it has; None before AUTH.
-    pub user: Option<String>,
+    /// Who it is.
+    pub identity: Identity,
     /// The last command executed.
     pub last: Option<C>,
     /// By CLIENT SETNAME or HELLO.
-    pub name: Vec<u8>,
+    pub name: Label,
     /// By CLIENT SETINFO.
-    pub lib_name: Vec<u8>,
+    pub lib_name: Label,
     /// By CLIENT SETINFO.
-    pub lib_ver: Vec<u8>,
+    pub lib_ver: Label,
     /// Set between MULTI and EXEC.
     pub transaction: Option<Transaction<C>>,
     /// Keys watched.
-    pub watched: Vec<Watched>,
+    pub watched: HashMap<Watched, Arc<Watcher>>,
     /// Set when one of them was touched.
     pub dirty: Arc<AtomicBool>,
     /// Channels subscribed.
@@ -382,6 +544,8 @@ pub struct Session<C> {
     pub patterns: HashSet<Box<[u8]>>,
     /// Shard channels subscribed.
     pub shard_channels: HashSet<Box<[u8]>>,
+    /// Bytes of the names of all that is subscribed or watched.
+    pub name_bytes: usize,
     /// MONITOR was called.
     pub monitor: bool,
     /// CLIENT NO-EVICT.
@@ -390,42 +554,79 @@ pub struct Session<C> {
     pub no_touch: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
+    /// Bytes of the requests that are being executed.
+    pub input: usize,
     /// Why it waits.
     pub waiting: Option<Waiting>,
     /// EXEC is executing its requests: they do not wait.
     pub in_exec: bool,
     /// It is a script's: some commands are not for it.
     pub in_script: bool,
+    /// It is a script's that may take memory beyond `maxmemory`.
+    pub may_exceed_memory: bool,
     /// What it was asked to do comes from a primary: nothing is hidden or refused.
     pub is_primary_link: bool,
+    /// Up to where the stream carries what it has written, for WAIT.
+    pub written: Offset,
+    /// What it said of itself as a replica, and what it is sent as one.
+    pub peer: Option<Box<Peer>>,
+    /// What CLIENT LIST was shown last.
+    shown: Face,
+    /// Something that takes memory may have changed since it was counted for
+    /// `maxmemory-clients`.
+    pub memory_changed: bool,
+}
+
+/// What of a session CLIENT LIST shows: compared before anything is locked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Face {
+    db: usize,
+    protocol: Protocol,
+    subscriptions: usize,
+    patterns: usize,
+    shard_subscriptions: usize,
+    watching: usize,
+    queued: Option<usize>,
+    queued_bytes: usize,
+    kept_bytes: usize,
+    /// Labels are told apart by their places, since a client may give itself a name of megabytes.
+    labels: [usize; 4],
+    flags: ViewFlags,
 }
 
 impl<C> Session<C> {
-    /// The state of a new connection, `user` set where none has to authenticate.
-    pub fn new(client: Arc<Client>, user: Option<String>) -> Self {
+    /// The state of a new connection of this identity.
+    pub fn new(client: Arc<Client>, identity: Identity) -> Self {
         Session {
             client,
             db: 0,
             protocol: Protocol::Resp2,
-            user,
+            identity,
             last: None,
-            name: Vec::new(),
-            lib_name: Vec::new(),
-            lib_ver: Vec::new(),
+            name: Label::default(),
+            lib_name: Label::default(),
+            lib_ver: Label::default(),
             transaction: None,
-            watched: Vec::new(),
+            watched: HashMap::new(),
             dirty: Arc::default(),
             channels: HashSet::new(),
             patterns: HashSet::new(),
             shard_channels: HashSet::new(),
+            name_bytes: 0,
             monitor: false,
             no_evict: false,
             no_touch: false,
             reply_mode: ReplyMode::On,
+            input: 0,
             waiting: None,
             in_exec: false,
             in_script: false,
+            may_exceed_memory: false,
             is_primary_link: false,
+            written: 0,
+            peer: None,
+            shown: Face::default(),
+            memory_changed: true,
         }
     }
 
@@ -444,38 +645,92 @@ impl<C> Session<C> {
         self.protocol == Protocol::Resp2 && self.subscriptions() > 0
     }
 
+    /// What it is sent as a replica.
+    pub fn feed(&mut self) -> Option<&mut Feed> {
+        self.peer.as_mut()?.feed.as_mut()
+    }
+
+    /// Whether it is a replica, which is sent the stream.
+    pub fn is_replica(&self) -> bool {
+        self.peer.as_ref().is_some_and(|peer| peer.feed.is_some())
+    }
+
+    /// Bytes of the requests queued since MULTI.
+    pub fn queued_bytes(&self) -> usize {
+        self.transaction.as_ref().map_or(0, |transaction| transaction.bytes)
+    }
+
+    /// Bytes of subscriptions, watched keys and labels.
+    fn kept_bytes(&self) -> usize {
+        /// What a name takes here and in the tables that lead to its connections.
+        const ENTRY: usize = 160;
+        (self.subscriptions() + self.watched.len()) * ENTRY
+            + self.name_bytes
+            + self.name.len()
+            + self.lib_name.len()
+            + self.lib_ver.len()
+    }
+
     /// Whether a watched key was touched.
     pub fn is_dirty(&self) -> bool {
         self.dirty.load(Ordering::Relaxed)
     }
 
     /// Shows its present state to CLIENT LIST.
-    pub fn publish(&self, now: Millis) {
+    pub fn publish(&mut self, now: Millis) {
+        self.client.pulse.set_active(now);
+        let face = self.face();
+        if face == self.shown {
+            return;
+        }
+        self.shown = face;
+        self.memory_changed = true;
         let mut view = self.client.view.lock();
-        view.active = now;
-        if view.name != self.name {
-            view.name.clone_from(&self.name);
+        view.name.clone_from(&self.name);
+        view.lib_name.clone_from(&self.lib_name);
+        view.lib_ver.clone_from(&self.lib_ver);
+        view.user.clone_from(&self.identity.user);
+        view.db = face.db;
+        view.protocol = face.protocol;
+        view.subscriptions = face.subscriptions;
+        view.patterns = face.patterns;
+        view.shard_subscriptions = face.shard_subscriptions;
+        view.queued = face.queued;
+        view.queued_bytes = face.queued_bytes;
+        view.kept_bytes = face.kept_bytes;
+        view.watching = face.watching;
+        view.flags = ViewFlags { closing: view.flags.closing, ..face.flags };
+    }
+
+    fn face(&self) -> Face {
+        let place = |label: &Label| Arc::as_ptr(label).cast::<u8>().addr();
+        Face {
+            db: self.db,
+            protocol: self.protocol,
+            subscriptions: self.channels.len(),
+            patterns: self.patterns.len(),
+            shard_subscriptions: self.shard_channels.len(),
+            watching: self.watched.len(),
+            queued: self.transaction.as_ref().map(|transaction| transaction.queue.len()),
+            queued_bytes: self.queued_bytes(),
+            kept_bytes: self.kept_bytes(),
+            labels: [
+                place(&self.name),
+                place(&self.lib_name),
+                place(&self.lib_ver),
+                place(&self.identity.user),
+            ],
+            flags: ViewFlags {
+                monitor: self.monitor,
+                blocked: matches!(self.waiting, Some(Waiting::Replicas { .. })),
+                closing: false,
+                dirty: self.is_dirty(),
+                no_evict: self.no_evict,
+                no_touch: self.no_touch,
+                replica: self.is_replica(),
+                primary: self.is_primary_link,
+            },
         }
-        if view.lib_name != self.lib_name || view.lib_ver != self.lib_ver {
-            view.lib_name.clone_from(&self.lib_name);
-            view.lib_ver.clone_from(&self.lib_ver);
-        }
-        view.db = self.db;
-        view.protocol = self.protocol;
-        view.subscriptions = self.channels.len();
-        view.patterns = self.patterns.len();
-        view.shard_subscriptions = self.shard_channels.len();
-        view.queued = self.transaction.as_ref().map(|transaction| transaction.queue.len());
-        view.queued_bytes = self.transaction.as_ref().map_or(0, |transaction| transaction.bytes);
-        view.watching = self.watched.len();
-        view.flags = ViewFlags {
-            monitor: self.monitor,
-            blocked: matches!(self.waiting, Some(Waiting::Replicas { .. })),
-            closing: view.flags.closing,
-            dirty: self.is_dirty(),
-            no_evict: self.no_evict,
-            no_touch: self.no_touch,
-        };
     }
 }
 
@@ -501,9 +756,9 @@ mod tests {
     fn the_soft_limit_gives_it_time() {
         let (client, limit) = (client(), OutputLimit { hard: 0, soft: 4, soft_seconds: 2 });
         client.push(b"12345", limit, 1_000);
-        client.push(b"6", limit, 2_999);
-        assert!(!client.is_ending());
-        client.push(b"7", limit, 3_000);
-        assert!(client.is_ending());
+        client.push(b"6", limit, 3_999);
+        assert!(!client.is_ending() && client.outbox().1);
+        client.check_output(limit, 4_000);
+        assert!(client.ends_for(End::OutputLimit));
     }
 }

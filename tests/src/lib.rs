@@ -6,10 +6,18 @@
 
 pub mod differential;
 pub mod drivers;
+pub mod fuzz;
 pub mod grammar;
+pub mod groups;
+pub mod nodes;
 pub mod peers;
+pub mod process;
+pub mod proxy;
 pub mod runner;
+pub mod sentinels;
 pub mod suite;
 pub mod text;
 pub mod transcript;
+pub mod watched;
 pub mod wire;
+pub mod writers;

@@ -64,6 +64,16 @@ impl Value {
         }
     }
 
+    /// The texts of a list that was asked for; what is none is empty.
+    ///
+    /// # Panics
+    ///
+    /// If it is no list.
+    pub fn list(&self) -> Vec<Vec<u8>> {
+        let items = self.items().expect("a list was asked for");
+        items.iter().map(|item| item.bytes().unwrap_or_default()).collect()
+    }
+
     /// What RESP2 would have said: maps flattened, doubles as strings, one kind of null.
     pub fn as_resp2(self) -> Value {
         let all = |items: Vec<Value>| items.into_iter().map(Value::as_resp2).collect();
@@ -107,12 +117,13 @@ pub struct Wire {
     stream: Box<dyn Stream>,
     buffer: Vec<u8>,
     at: usize,
+    skips_messages: bool,
 }
 
 impl Wire {
     /// Talks over a stream that is connected already.
     pub fn new(stream: impl Stream + 'static) -> Wire {
-        Wire { stream: Box::new(stream), buffer: Vec::new(), at: 0 }
+        Wire { stream: Box::new(stream), buffer: Vec::new(), at: 0, skips_messages: false }
     }
 
     /// Connects over TCP. A reply that takes longer than ten seconds is an error.
@@ -124,10 +135,27 @@ impl Wire {
         Ok(Wire::new(stream))
     }
 
+    /// Leaves messages to a subscriber out, also those in the middle of a reply: Redis 7.0 writes a
+    /// keyspace event to whoever causes it at once, wherever its reply stands just then.
+    pub fn skip_messages(&mut self) {
+        self.skips_messages = true;
+    }
+
     /// Sends one request and reads one reply.
     pub fn call<A: AsRef<[u8]>>(&mut self, args: &[A]) -> io::Result<Value> {
         self.send(args)?;
         self.read()
+    }
+
+    /// Sends one request and reads one reply, which must be no error.
+    ///
+    /// # Panics
+    ///
+    /// If it is one, or none comes.
+    pub fn ask(&mut self, args: &[&[u8]]) -> Value {
+        let reply = self.call(args).expect("the server answers");
+        assert!(!reply.is_error(), "{:?}: {reply}", args[0].escape_ascii().to_string());
+        reply
     }
 
     /// Sends one request.
@@ -143,6 +171,15 @@ impl Wire {
 
     /// Reads one reply or push, whichever comes first.
     pub fn read(&mut self) -> io::Result<Value> {
+        loop {
+            let value = self.read_any()?;
+            if !(self.skips_messages && is_message(&value)) {
+                return Ok(value);
+            }
+        }
+    }
+
+    fn read_any(&mut self) -> io::Result<Value> {
         let line = self.line()?;
         let Some((&kind, rest)) = line.split_first() else {
             return Err(garbled(&line));
@@ -170,6 +207,18 @@ impl Wire {
                 self.read()
             }
             _ => Err(garbled(&line)),
+        }
+    }
+
+    /// Whether anything is left to read; waits for it or for the end.
+    pub fn has_more(&mut self) -> io::Result<bool> {
+        match self.at < self.buffer.len() {
+            true => Ok(true),
+            false => match self.fill() {
+                Ok(()) => Ok(true),
+                Err(end) if end.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+                Err(error) => Err(error),
+            },
         }
     }
 
@@ -230,6 +279,16 @@ impl Wire {
             }
         }
     }
+}
+
+/// Whether this is what a subscriber receives, not the reply to a command.
+fn is_message(value: &Value) -> bool {
+    let first = match value {
+        Value::Push(items) | Value::Array(items) => items.first(),
+        _ => None,
+    };
+    matches!(first, Some(Value::Bulk(kind))
+        if [&b"message"[..], b"pmessage", b"smessage"].contains(&&kind[..]))
 }
 
 /// A request as every client sends it: an array of bulk strings.

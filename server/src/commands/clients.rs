@@ -1,13 +1,12 @@
 //! CLIENT and its subcommands, and what is done to connections from outside.
 
-use std::sync::Arc;
-
 use super::args::{int, is, parse_int};
 use super::connection::{BAD_NAME, is_label};
 use super::spec::{Categories, Handler};
-use super::{Action, CommandError, Ctx, Done, Outcome, Spec};
+use super::{Action, CommandError, CommandTable, Ctx, Done, Outcome, Spec};
+use crate::acl::Users;
 use crate::resp::{Args, Protocol};
-use crate::session::{Client, ReplyMode, Transport, View, Wake};
+use crate::session::{Client, End, ReplyMode, Transport, View, ViewFlags, Wake};
 use crate::state::Pause;
 
 const fn sub(name: &'static str, arity: i32, handler: Handler) -> Spec {
@@ -70,20 +69,25 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
 .since("2.4.0")
 .doc("subcommand", "A container for client connection commands.")];
 
-/// Closes connections that have been idle for longer than `timeout`, subscribers and waiting
-/// ones excepted.
-pub fn close_idle(ctx: &mut Ctx<'_>) {
-    let timeout = ctx.server.config.timeout as u64 * 1000;
-    if timeout == 0 {
-        return;
-    }
-    for client in ctx.server.clients.all() {
+/// Closes connections that have been idle for longer than `timeout` (subscribers and waiting ones
+/// excepted), and those over their soft output limit for too long.
+pub fn close_overdue(ctx: &mut Ctx<'_>) {
+    let timeout = ctx.server.config.timeout as u64;
+    let limits = ctx.server.config.client_output_buffer_limit;
+    let clients = &ctx.server.clients;
+    for client in clients.all() {
         let view = client.view.lock();
-        let is_listening = view.subscriptions + view.patterns > 0 || view.flags.monitor;
-        let is_idle = ctx.now.saturating_sub(view.active) > timeout;
-        if is_idle && !is_listening && !view.flags.blocked {
-            drop(view);
-            client.kill();
+        let is_idle =
+            timeout > 0 && (ctx.now / 1000).saturating_sub(client.pulse.active() / 1000) > timeout;
+        let is_listening = view.is_subscriber() || view.flags.monitor;
+        let limit = if view.is_subscriber() { limits.pubsub } else { limits.normal };
+        let is_linked = view.flags.replica || view.flags.primary;
+        let is_exempt = is_listening || is_linked || view.flags.blocked;
+        drop(view);
+        if is_idle && !is_exempt {
+            clients.end(&client, End::Idle);
+        } else if client.outbox().1 {
+            client.check_output(limit, ctx.now);
         }
     }
 }
@@ -106,7 +110,7 @@ fn setname(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     if !is_label(&args[2]) {
         return Err(BAD_NAME);
     }
-    ctx.session.name = args[2].to_vec();
+    ctx.session.name = args[2].into();
     ctx.session.publish(ctx.now);
     ctx.reply.ok();
     Ok(Outcome::Unchanged)
@@ -119,27 +123,28 @@ fn setinfo(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     } else if is(option, "LIB-VER") {
         &mut ctx.session.lib_ver
     } else {
-        let option = String::from_utf8_lossy(option);
-        return Err(CommandError::new(format!("ERR Unrecognized option '{option}'")));
+        return Err(CommandError::quoting("ERR Unrecognized option '", option, "'"));
     };
-    if !is_label(value) {
-        let option = String::from_utf8_lossy(option);
-        return Err(CommandError::new(format!(
-            "ERR {option} cannot contain spaces, newlines or special characters."
-        )));
+    // Valkey looks at a C string: what stands behind a zero byte is not judged.
+    let judged = value.split(|byte| *byte == 0).next().unwrap_or(value);
+    if !is_label(judged) {
+        let after = " cannot contain spaces, newlines or special characters.";
+        return Err(CommandError::quoting("ERR ", option, after));
     }
-    *field = value.to_vec();
+    *field = value.into();
     ctx.session.publish(ctx.now);
     ctx.reply.ok();
     Ok(Outcome::Unchanged)
 }
 
 /// A line of CLIENT LIST.
-fn describe(client: &Client, view: &View, now: u64) -> String {
+fn describe(client: &Client, view: &View, table: &CommandTable, now: u64) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let flags: String = [
+        (view.flags.primary, 'M'),
+        (view.flags.replica, 'S'),
         (view.flags.monitor, 'O'),
-        (view.subscriptions + view.patterns > 0, 'P'),
+        (view.is_subscriber(), 'P'),
         (view.queued.is_some(), 'x'),
         (view.flags.blocked, 'b'),
         (view.flags.closing, 'c'),
@@ -153,7 +158,8 @@ fn describe(client: &Client, view: &View, now: u64) -> String {
     .map(|(_, letter)| *letter)
     .collect();
     let multi = view.queued.map_or(-1, |queued| queued as i64);
-    let total = 1024 + view.query.0 + view.query.1 + view.output + view.queued_bytes;
+    let outbox = client.outbox().0;
+    let total = view.memory() + outbox;
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
          multi={multi} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=1024 rbp=0 obl=0 \
@@ -165,7 +171,7 @@ fn describe(client: &Client, view: &View, now: u64) -> String {
         client.fd,
         text(&view.name),
         now.saturating_sub(client.created) / 1000,
-        now.saturating_sub(view.active) / 1000,
+        now.saturating_sub(client.pulse.active()) / 1000,
         if flags.is_empty() { "N" } else { &flags },
         view.db,
         view.subscriptions,
@@ -175,9 +181,9 @@ fn describe(client: &Client, view: &View, now: u64) -> String {
         view.query.0,
         view.query.1,
         view.queued_bytes,
-        view.output,
-        view.command,
-        view.user,
+        view.output + outbox,
+        client.pulse.command().map_or("NULL", |id| table.name(table.all()[id])),
+        text(&view.user),
         if view.protocol == Protocol::Resp3 { 3 } else { 2 },
         text(&view.lib_name),
         text(&view.lib_ver),
@@ -187,30 +193,57 @@ fn describe(client: &Client, view: &View, now: u64) -> String {
 /// Shows this very connection as it is now, this command included.
 fn refresh_own(ctx: &mut Ctx<'_>) {
     ctx.session.publish(ctx.now);
-    ctx.session.client.view.lock().command = Arc::from(ctx.name());
+    ctx.session.client.pulse.set_command(ctx.command.id);
+    ctx.session.client.view.lock().query.0 = ctx.session.input;
+}
+
+/// The line of CLIENT LIST of this very connection. A script's session shows nothing of its own.
+pub(super) fn own_line(ctx: &mut Ctx<'_>) -> String {
+    if !ctx.session.in_script {
+        ctx.session.publish(ctx.now);
+    }
+    let client = &ctx.session.client;
+    describe(client, &client.view.lock(), ctx.table, ctx.now)
 }
 
 fn info(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     refresh_own(ctx);
-    let client = Arc::clone(&ctx.session.client);
-    let line = describe(&client, &client.view.lock(), ctx.now);
+    let line = own_line(ctx);
     ctx.reply.verbatim(&(line + "\n"));
     Ok(Outcome::Unchanged)
+}
+
+/// What a connection is, as limits and CLIENT KILL tell them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Normal,
+    Subscriber,
+    Replica,
+    Primary,
+}
+
+fn class(view: &View) -> Class {
+    match view.flags {
+        ViewFlags { primary: true, .. } => Class::Primary,
+        ViewFlags { replica: true, .. } => Class::Replica,
+        _ if view.subscriptions + view.patterns > 0 => Class::Subscriber,
+        _ => Class::Normal,
+    }
 }
 
 /// The types that CLIENT LIST and KILL know; None for another word.
 fn type_filter(word: &[u8]) -> Option<fn(&View) -> bool> {
     match word.to_ascii_lowercase().as_slice() {
-        b"normal" => Some(|view| view.subscriptions + view.patterns == 0),
-        b"pubsub" => Some(|view| view.subscriptions + view.patterns > 0),
-        b"master" | b"replica" | b"slave" => Some(|_| false),
+        b"normal" => Some(|view| class(view) == Class::Normal),
+        b"pubsub" => Some(|view| class(view) == Class::Subscriber),
+        b"replica" | b"slave" => Some(|view| class(view) == Class::Replica),
+        b"master" => Some(|view| class(view) == Class::Primary),
         _ => None,
     }
 }
 
 fn unknown_type(word: &[u8]) -> CommandError {
-    let word = String::from_utf8_lossy(word);
-    CommandError::new(format!("ERR Unknown client type '{word}'"))
+    CommandError::quoting("ERR Unknown client type '", word, "'")
 }
 
 fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -233,7 +266,7 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     let mut text = String::new();
     for client in clients {
-        text += &describe(&client, &client.view.lock(), ctx.now);
+        text += &describe(&client, &client.view.lock(), ctx.table, ctx.now);
         text.push('\n');
     }
     ctx.reply.verbatim(&text);
@@ -253,7 +286,7 @@ struct Victims<'a> {
 }
 
 impl<'a> Victims<'a> {
-    fn parse(args: Args<'a>) -> Result<Self, CommandError> {
+    fn parse(args: Args<'a>, users: &Users) -> Result<Self, CommandError> {
         let mut victims = Victims { spares_own: true, ..Victims::default() };
         let mut at = 2;
         while at < args.len() {
@@ -269,11 +302,8 @@ impl<'a> Victims<'a> {
                 }
                 b"ADDR" => victims.addr = Some(value),
                 b"LADDR" => victims.laddr = Some(value),
-                b"USER" if value == b"default" => victims.user = Some(value),
-                b"USER" => {
-                    let user = String::from_utf8_lossy(value);
-                    return Err(CommandError::new(format!("ERR No such user '{user}'")));
-                }
+                b"USER" if users.get(value).is_some() => victims.user = Some(value),
+                b"USER" => return Err(CommandError::quoting("ERR No such user '", value, "'")),
                 b"MAXAGE" => {
                     let text = "ERR maxage is not an integer or out of range";
                     let age = parse_int(value).ok_or(CommandError::new(text))?;
@@ -293,7 +323,7 @@ impl<'a> Victims<'a> {
         self.id.is_none_or(|id| id == client.id)
             && self.addr.is_none_or(|addr| addr == client.addr.as_bytes())
             && self.laddr.is_none_or(|laddr| laddr == client.laddr.as_bytes())
-            && self.user.is_none_or(|user| user == view.user.as_bytes())
+            && self.user.is_none_or(|user| *user == *view.user)
             && self.of_type.is_none_or(|of_type| of_type(&view))
             && self.max_age.is_none_or(|age| now.saturating_sub(client.created) / 1000 >= age)
     }
@@ -304,7 +334,7 @@ fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let victims = if old_form {
         Victims { addr: args.get(2), ..Victims::default() }
     } else {
-        Victims::parse(args)?
+        Victims::parse(args, &ctx.server.users)?
     };
     let (mut killed, mut own) = (0, false);
     for client in ctx.server.clients.all() {
@@ -315,7 +345,7 @@ fn kill(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         killed += 1;
         own |= is_own;
         if !is_own {
-            client.kill();
+            ctx.server.clients.end(&client, End::Killed);
         }
     }
     match (old_form, killed) {
@@ -388,10 +418,13 @@ fn no_touch(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn unblock(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    if args.len() > 4 {
+        return Err(super::wrong_subcommand(ctx, args));
+    }
     let why = match args.get(3) {
         None => Wake::Resume,
-        Some(word) if args.len() == 4 && is(word, "TIMEOUT") => Wake::Resume,
-        Some(word) if args.len() == 4 && is(word, "ERROR") => Wake::Error,
+        Some(word) if is(word, "TIMEOUT") => Wake::Resume,
+        Some(word) if is(word, "ERROR") => Wake::Error,
         Some(_) => {
             return Err(CommandError::new("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
         }
@@ -407,6 +440,17 @@ fn unblock(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn tracking(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let mut at = 3;
+    while at < args.len() {
+        let left = args.len() - at - 1;
+        at += match args.at(at) {
+            word if is(word, "REDIRECT") && left > 0 => 2,
+            word if is(word, "PREFIX") && left > 0 => 2,
+            word if is(word, "BCAST") || is(word, "OPTIN") || is(word, "OPTOUT") => 1,
+            word if is(word, "NOLOOP") => 1,
+            _ => return Err(CommandError::SYNTAX),
+        };
+    }
     if on_off(args)? {
         return Err(CommandError::new("ERR CLIENT TRACKING is not supported by this server"));
     }

@@ -1,12 +1,12 @@
 //! CONFIG GET, SET, RESETSTAT, REWRITE.
 
 use super::args::is;
-use super::spec::{Categories, Handler};
+use super::spec::Handler;
 use super::{CommandError, Ctx, Done, Outcome, Spec};
 use crate::config::NotifyFlags;
 use crate::resp::Args;
 use crate::state::{Encodings, Stats};
-use crate::store::glob;
+use crate::store::glob::Glob;
 
 const fn sub(name: &'static str, arity: i32, handler: Handler) -> Spec {
     Spec::new(name, arity, handler).admin().no_script().always().since("2.0.0")
@@ -21,24 +21,23 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
             .doc("parameter value [parameter value ...]", "Sets settings in-flight."),
         sub("RESETSTAT", 2, resetstat).doc("", "Resets the server's statistics."),
         sub("REWRITE", 2, rewrite).since("2.8.0").doc("", "Persists the effective settings."),
-        sub("HELP", 2, help).since("5.0.0").doc("", "Returns helpful text."),
+        Spec::new("HELP", 2, help).always().since("5.0.0").doc("", "Returns helpful text."),
     ],
 )
-.of(Categories::ADMIN)
 .doc("subcommand", "A container for server configuration commands.")
 .since("2.0.0")];
 
 fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let patterns: Vec<_> = args.from(2).iter().collect();
-    let found = ctx
-        .server
-        .config
-        .get(|name| patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes(), true)));
+    let globs: Vec<_> = patterns.iter().map(|pattern| Glob::new(pattern, true)).collect();
+    let wanted = |name: &str| globs.iter().any(|glob| glob.matches(name.as_bytes()));
+    let found = ctx.server.config.get(wanted);
     ctx.reply.map(found.len());
     for (name, value) in found {
         // A name that was asked for as such comes back as it was written.
-        let asked = patterns.iter().find(|pattern| is(pattern, name));
-        ctx.reply.bulk(asked.copied().unwrap_or(name.as_bytes()));
+        let first = globs.iter().position(|glob| glob.matches(name.as_bytes()));
+        let asked = first.map(|at| patterns[at]).filter(|pattern| is(pattern, name));
+        ctx.reply.bulk(asked.unwrap_or(name.as_bytes()));
         ctx.reply.text(&value);
     }
     Ok(Outcome::Unchanged)
@@ -52,18 +51,45 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let words: Vec<String> = args.from(2).iter().map(text).collect();
     let pairs: Vec<_> = words.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();
     let dir = ctx.server.config.dir.clone();
-    ctx.server.config.set(&pairs).map_err(CommandError::new)?;
-    if ctx.server.config.dir != dir
-        && let Err(cause) = std::env::set_current_dir(&ctx.server.config.dir)
-    {
-        ctx.server.config.dir = dir;
-        return Err(CommandError::new(format!(
-            "ERR CONFIG SET failed (possibly related to argument 'dir') - {cause}"
-        )));
+    let password = ctx.server.config.requirepass.clone();
+    let old = ctx.server.config.clone();
+    let protected = super::is_trusted(ctx, &ctx.server.config.enable_protected_configs);
+    ctx.server.config.set(&pairs, protected).map_err(CommandError::new)?;
+    if let Err(why) = reload_tls(ctx, &pairs) {
+        tracing::warn!(%why, "cannot update the TLS configuration");
+        ctx.server.config = old;
+        return Err(why);
+    }
+    if ctx.server.config.dir != dir {
+        // Redis changes the process's folder; here others may live in the same process.
+        match std::fs::canonicalize(&ctx.server.config.dir) {
+            Ok(path) if path.is_dir() => ctx.server.config.dir = path.display().to_string(),
+            _ => {
+                ctx.server.config.dir = dir;
+                return Err(CommandError::new(
+                    "ERR CONFIG SET failed (possibly related to argument 'dir') - No such file or directory",
+                ));
+            }
+        }
+    }
+    if ctx.server.config.requirepass != password {
+        ctx.server.users.set_default_password(&ctx.server.config.requirepass);
     }
     apply(ctx);
     ctx.reply.ok();
     Ok(Outcome::Unchanged)
+}
+
+/// Reads certificates and keys anew if one of their settings was set, even to what it was: the
+/// files may have changed.
+fn reload_tls(ctx: &Ctx<'_>, pairs: &[(String, String)]) -> Result<(), CommandError> {
+    let about_tls = pairs.iter().find(|(name, _)| name.to_ascii_lowercase().starts_with("tls-"));
+    let (Some(tls), Some((name, _))) = (&ctx.server.tls, about_tls) else { return Ok(()) };
+    tls.reload(&ctx.server.config).map_err(|why| {
+        CommandError::new(format!(
+            "ERR CONFIG SET failed (possibly related to argument '{name}') - Unable to update TLS configuration: {why}"
+        ))
+    })
 }
 
 /// Lets settings that are kept elsewhere for speed take effect there.
@@ -74,6 +100,10 @@ fn apply(ctx: &mut Ctx<'_>) {
     ctx.data.lookups.notes_misses = config.notify_keyspace_events.wants(NotifyFlags::KEY_MISS);
     ctx.data.lookups.notes_new = config.notify_keyspace_events.wants(NotifyFlags::NEW);
     ctx.server.slowlog.trim(config.slowlog_max_len as usize);
+    if config.maxmemory != 0 {
+        // Room is made at once; where it cannot be, the next command that needs it is refused.
+        super::eviction::make_room(ctx);
+    }
 }
 
 fn resetstat(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
@@ -95,10 +125,28 @@ fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     };
     // Written beside it and renamed: a crash leaves the old file or the new one.
     let beside = path.with_extension("rewriting");
-    std::fs::write(&beside, ctx.server.config.rewrite(&original)).map_err(failed)?;
+    // Users of a file of their own do not belong here.
+    let users = match ctx.server.config.aclfile {
+        None => ctx.server.users.lines(),
+        Some(_) => Vec::new(),
+    };
+    let users: Vec<String> =
+        users.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
+    write_through(&beside, &ctx.server.config.rewrite(&original, &users)).map_err(failed)?;
+    // Whoever may not read the old one may not read the new one either.
+    if let Ok(old) = std::fs::metadata(&path) {
+        std::fs::set_permissions(&beside, old.permissions()).map_err(failed)?;
+    }
     std::fs::rename(&beside, &path).map_err(failed)?;
     ctx.reply.ok();
     Ok(Outcome::Unchanged)
+}
+
+/// Writes a file and waits until it is on the disk.
+fn write_through(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::File::create(path)?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    file.sync_all()
 }
 
 fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {

@@ -1,11 +1,13 @@
 //! Connection commands: PING, ECHO, SELECT, QUIT, RESET, AUTH, HELLO.
 
+use super::acl::{authenticate, must_authenticate};
 use super::args::{is, parse_int};
 use super::keys::database;
 use super::spec::{Categories, Flags};
 use super::{Action, CommandError, Ctx, Done, Outcome, Session, Spec};
+use crate::acl::DEFAULT;
 use crate::resp::{Args, Protocol, Reply};
-use crate::session::ReplyMode;
+use crate::session::{Identity, ReplyMode};
 
 const ANYTIME: Flags = Flags::NO_SCRIPT
     .with(Flags::LOADING)
@@ -99,9 +101,9 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     session.no_evict = false;
     session.no_touch = false;
     session.reply_mode = ReplyMode::On;
-    session.name.clear();
+    session.name = Default::default();
     session.protocol = Protocol::Resp2;
-    session.user = ctx.server.config.requirepass.is_empty().then(|| "default".to_owned());
+    session.identity = Identity::stranger(ctx.server.users.is_open());
     ctx.select(0);
     ctx.reply.set_protocol(Protocol::Resp2);
     ctx.session.publish(ctx.now);
@@ -111,32 +113,18 @@ fn reset(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
 
 fn auth(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let (user, password) = match args.len() {
-        2 if ctx.server.config.requirepass.is_empty() => {
+        2 if ctx.server.users.get(DEFAULT).is_some_and(|user| user.takes_any_password()) => {
             return Err(CommandError::new(
                 "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?",
             ));
         }
-        2 => (&b"default"[..], args.at(1)),
+        2 => (DEFAULT, args.at(1)),
         3 => (args.at(1), args.at(2)),
         _ => return Err(CommandError::SYNTAX),
     };
-    authenticate(ctx, user, password)?;
+    authenticate(ctx, user, password, &args[0])?;
     ctx.reply.ok();
     Ok(Outcome::Unchanged)
-}
-
-/// Checks a password in a time that tells nothing of where it differs.
-fn authenticate(ctx: &mut Ctx<'_>, user: &[u8], password: &[u8]) -> Result<(), CommandError> {
-    use sha2::{Digest, Sha256};
-    let expected = ctx.server.config.requirepass.as_bytes();
-    let digests = [expected, password].map(Sha256::digest);
-    let differs = digests[0].iter().zip(&digests[1]).fold(0, |all, (a, b)| all | (a ^ b));
-    let is_right = expected.is_empty() || differs == 0;
-    if user != b"default" || !is_right {
-        return Err(CommandError::WRONG_PASS);
-    }
-    ctx.session.user = Some("default".to_owned());
-    Ok(())
 }
 
 /// Whether a name or another label may be set: printable, without blanks.
@@ -174,30 +162,29 @@ fn hello(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             name = Some(args.at(at + 1));
             at += 2;
         } else {
-            let option = String::from_utf8_lossy(option);
-            return Err(CommandError::new(format!("ERR Syntax error in HELLO option '{option}'")));
+            return Err(CommandError::quoting("ERR Syntax error in HELLO option '", option, "'"));
         }
     }
     if let Some((user, password)) = credentials {
-        authenticate(ctx, user, password)?;
+        authenticate(ctx, user, password, &args[0])?;
     }
-    if ctx.session.user.is_none() {
+    if must_authenticate(ctx) {
         return Err(CommandError::new(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",
         ));
     }
     if let Some(name) = name {
-        ctx.session.name = name.to_vec();
+        ctx.session.name = name.into();
     }
     ctx.session.protocol = protocol;
     ctx.reply.set_protocol(protocol);
     ctx.session.publish(ctx.now);
-    greet(ctx.session, &mut ctx.reply);
+    greet(ctx.session, ctx.server.replication.is_replica(), &mut ctx.reply);
     Ok(Outcome::Unchanged)
 }
 
 /// What HELLO answers.
-pub fn greet(session: &Session, reply: &mut Reply<'_>) {
+pub fn greet(session: &Session, is_replica: bool, reply: &mut Reply<'_>) {
     reply.map(7);
     for (field, value) in [("server", "redis"), ("version", super::info::REDIS_VERSION)] {
         reply.text(field);
@@ -207,7 +194,8 @@ pub fn greet(session: &Session, reply: &mut Reply<'_>) {
     reply.int(if session.protocol == Protocol::Resp3 { 3 } else { 2 });
     reply.text("id");
     reply.int(session.id() as i64);
-    for (field, value) in [("mode", "standalone"), ("role", "master")] {
+    let role = if is_replica { "replica" } else { "master" };
+    for (field, value) in [("mode", "standalone"), ("role", role)] {
         reply.text(field);
         reply.text(value);
     }

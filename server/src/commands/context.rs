@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::{Action, Command, CommandError, CommandTable, Outcome, Session};
 use crate::clock::{Clock, Micros, Millis};
 use crate::config::NotifyFlags;
-use crate::resp::{Args, OwnedRequest, Reply};
-use crate::state::Server;
-use crate::store::{Db, Due, Keyspace, Kind, Object, Value, Write};
+use crate::resp::{Args, Reply};
+use crate::state::{Effects, Noted, Server};
+use crate::store::{Access, Db, Due, Keyspace, Kind, Object, ObjectRef, Origin, Value, Write};
 
 pub use crate::state::Encodings;
 
@@ -57,7 +57,8 @@ impl<'a> Ctx<'a> {
 
     /// A context for another session that works on the same data: a script's.
     pub fn nested<'b>(&'b mut self, session: &'b mut Session, out: &'b mut Vec<u8>) -> Ctx<'b> {
-        let reply = Reply::new(out, session.protocol);
+        let most = self.server.config.proto_max_reply_len;
+        let reply = Reply::new(out, session.protocol).limited(most);
         Ctx {
             data: Data { db: session.db, ..self.data.again() },
             server: self.server,
@@ -87,19 +88,24 @@ impl<'a> Ctx<'a> {
     }
 
     /// Tells who watches `key` of the selected database that it changed.
+    #[inline]
     pub fn touch(&mut self, key: &[u8]) {
         self.data.keyspace.db(self.data.db).touch(key);
     }
 
     /// Publishes a keyspace event for `key` of the selected database.
+    #[inline]
     pub fn notify(&mut self, class: NotifyFlags, event: &str, key: &[u8]) {
-        self.notify_in(self.data.db, class, event, key);
+        let wanted = self.server.config.notify_keyspace_events.wants(class);
+        if wanted || !self.data.lookups.noted.is_empty() {
+            self.notify_in(self.data.db, class, event, key);
+        }
     }
 
     /// Publishes a keyspace event for `key` of database `db`.
     pub fn notify_in(&mut self, db: usize, class: NotifyFlags, event: &str, key: &[u8]) {
-        for key in std::mem::take(&mut self.data.lookups.created) {
-            self.notify_in(db, NotifyFlags::NEW, "new", &key);
+        for noted in std::mem::take(&mut self.data.lookups.noted) {
+            self.notify_noted(&noted);
         }
         let flags = self.server.config.notify_keyspace_events;
         if !flags.wants(class) {
@@ -115,25 +121,55 @@ impl<'a> Ctx<'a> {
         }
     }
 
+    /// Publishes the event of a key that was made or missed.
+    pub fn notify_noted(&mut self, noted: &Noted) {
+        let (class, event) = if noted.is_new {
+            (NotifyFlags::NEW, "new")
+        } else {
+            (NotifyFlags::KEY_MISS, "keymiss")
+        };
+        self.notify_in(noted.db, class, event, &noted.key);
+    }
+
     /// Publishes a message; returns how many receive it. A message to this very connection is
-    /// written to its reply at once, so that it stands where Redis puts it.
+    /// written to its reply at once, so that it stands where Redis puts it; inside the reply of a
+    /// script or of a transaction it would be taken for a part of that, so there it follows.
     pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
         let limit = self.server.config.client_output_buffer_limit.pubsub;
-        let own = Some((self.session.id(), &mut self.reply));
+        let is_alone = !self.session.in_script && !self.session.in_exec;
+        let own = is_alone.then_some((self.session.id(), &mut self.reply));
         self.server.pubsub.publish(channel, message, limit, self.now, own)
     }
 
-    /// The data changed as the requests that `effect` makes say. They are made only if somebody
-    /// listens to effects.
-    pub fn wrote_as<I>(&self, effect: impl FnOnce() -> I) -> Outcome
-    where
-        I: IntoIterator<Item = OwnedRequest>,
-    {
-        if self.server.effects.is_wanted() {
-            Outcome::WroteAs(effect().into_iter().collect())
-        } else {
-            Outcome::Wrote
+    /// The data changed as the requests say that `state` states. It is called only if somebody
+    /// listens to effects; several requests are executed together or not at all.
+    pub fn wrote_as(&mut self, state: impl FnOnce(&mut Statement<'_>)) -> Outcome {
+        let effects = &mut self.server.effects;
+        effects.count();
+        if effects.is_wanted() {
+            effects.begin_group();
+            state(&mut Statement { effects, db: self.data.db });
+            self.server.effects.end_group();
         }
+        Outcome::WroteAs
+    }
+
+    /// Whether what is past its time may be deleted: a replica leaves that to its primary, and
+    /// during a pause nothing changes.
+    pub fn may_expire(&self) -> bool {
+        self.server.may_expire(self.now)
+    }
+
+    /// Whether memory is the primary's to care for.
+    pub fn leaves_eviction_to_primary(&self) -> bool {
+        self.server.replication.is_replica() && self.server.config.replica_ignore_maxmemory
+    }
+
+    /// Whether a deadline that is being set has passed, so that what it is set for ends at once. On
+    /// a replica nothing does: its primary says when.
+    pub fn is_past(&self, deadline: i64) -> bool {
+        let is_replica = self.server.replication.is_replica();
+        deadline <= 0 || (deadline <= self.now as i64 && !is_replica)
     }
 
     /// Carries out what has come to its end: events, effects, statistics. The data itself is
@@ -143,22 +179,39 @@ impl<'a> Ctx<'a> {
             Due::Key { db, key } => {
                 self.data.keyspace.db(db).touch(&key);
                 self.server.stats.expired_keys += 1;
-                self.server.effects.state(db, || OwnedRequest::new([b"DEL".as_slice(), &key]));
+                self.server.effects.state(db, [b"DEL".as_slice(), &key]);
                 self.notify_in(db, NotifyFlags::EXPIRED, "expired", &key);
             }
             Due::Fields { db, key, fields, emptied } => {
                 self.data.keyspace.db(db).touch(&key);
                 self.server.stats.expired_fields += fields.len() as u64;
-                self.server.effects.state(db, || {
-                    let head = [b"HDEL".as_slice(), &key];
-                    OwnedRequest::new(head.into_iter().chain(fields.iter().map(|field| &**field)))
-                });
+                let head = [b"HDEL".as_slice(), &key];
+                let fields = fields.iter().map(|field| &**field);
+                self.server.effects.state(db, head.into_iter().chain(fields));
                 self.notify_in(db, NotifyFlags::HASH, "hexpired", &key);
                 if emptied {
                     self.notify_in(db, NotifyFlags::GENERIC, "del", &key);
                 }
             }
         }
+    }
+}
+
+/// States the effect of a command: see [`Ctx::wrote_as`].
+#[derive(Debug)]
+pub struct Statement<'a> {
+    effects: &'a mut Effects,
+    db: usize,
+}
+
+impl Statement<'_> {
+    /// What a replica is to do: a request of these arguments.
+    pub fn request<'a, I>(&mut self, args: I)
+    where
+        I: IntoIterator<Item = &'a [u8]>,
+        I::IntoIter: Clone,
+    {
+        self.effects.tell(self.db, args);
     }
 }
 
@@ -183,6 +236,25 @@ pub struct Usage {
     pub counts: bool,
     /// `lfu-decay-time` and `lfu-log-factor` under an LFU policy.
     pub lfu: Option<(u32, u32)>,
+}
+
+impl Usage {
+    /// How a key that was used as `old` says is used now; None: this does not count as a use.
+    #[inline]
+    fn record(self, old: Access, now: Millis, rng: &mut fastrand::Rng) -> Option<Access> {
+        (self.counts && now != 0).then(|| match self.lfu {
+            None => Access::used_at(now),
+            Some((decay, factor)) => old.used(now, decay, factor, rng.f64()),
+        })
+    }
+
+    /// The first use of a key.
+    fn first(self, now: Millis) -> Access {
+        match self.lfu {
+            None => Access::used_at(now),
+            Some(_) => Access::counted(now, Access::NEW_COUNT),
+        }
+    }
 }
 
 impl<'a> Data<'a> {
@@ -218,33 +290,27 @@ impl<'a> Data<'a> {
     }
 
     /// The object under `key`: neither a use nor a hit is recorded.
-    pub fn peek(&self, key: &[u8]) -> Option<&Object> {
+    pub fn peek(&self, key: &[u8]) -> Option<ObjectRef<'_>> {
         self.db().get(key, self.now)
     }
 
     /// The object under `key` as a read command uses it: a use, and a hit or a miss.
-    pub fn read_object(&mut self, key: &[u8]) -> Option<&Object> {
-        let (now, usage) = (self.now, self.usage);
-        let lookups = &mut *self.lookups;
-        let found = self.keyspace.db_mut(self.db).get_used(key, now, |access| {
-            if usage.counts && now != 0 {
-                match usage.lfu {
-                    None => access.at = (now / 1000) as u32,
-                    Some((decay, factor)) => {
-                        access.used(now, decay, factor, lookups.rng.f64());
-                    }
-                }
-            }
-        });
+    #[inline]
+    pub fn read_object(&mut self, key: &[u8]) -> Option<ObjectRef<'_>> {
+        let Data { keyspace, db, now, usage, lookups } = self;
+        let found = keyspace
+            .db_mut(*db)
+            .get_used(key, *now, |access| usage.record(access, *now, &mut lookups.rng));
         match found {
             Some(_) => lookups.hits += 1,
-            None => lookups.missed(key),
+            None => lookups.missed(*db, key),
         }
         found
     }
 
     /// The value of type `K` under `key` as a read command uses it.
-    pub fn read<K: Kind>(&mut self, key: &[u8]) -> Result<Option<&K>, CommandError> {
+    #[inline]
+    pub fn read<K: Kind>(&mut self, key: &[u8]) -> Result<Option<K::Ref<'_>>, CommandError> {
         match self.read_object(key) {
             None => Ok(None),
             Some(object) => K::of(object.value()).map(Some).ok_or(CommandError::WRONG_TYPE),
@@ -252,37 +318,74 @@ impl<'a> Data<'a> {
     }
 
     /// The value of type `K` under `key`, to be changed.
-    pub fn write<K: Kind>(&mut self, key: &[u8]) -> Result<Option<Write<'_, K>>, CommandError> {
-        Ok(self.keyspace.db_mut(self.db).write(key, self.now)?)
+    pub fn write<'k, K: Kind>(
+        &'k mut self,
+        key: &'k [u8],
+    ) -> Result<Option<Write<'k, K>>, CommandError> {
+        let Data { keyspace, db, now, usage, lookups } = self;
+        let record = |access| usage.record(access, *now, &mut lookups.rng);
+        Ok(keyspace.db_mut(*db).write(key, *now, record)?)
     }
 
     /// The value of type `K` under `key`, to be changed; an empty one if there is none.
-    pub fn create<K: Kind>(&mut self, key: &[u8]) -> Result<Write<'_, K>, CommandError> {
+    pub fn create<'k, K: Kind>(&'k mut self, key: &'k [u8]) -> Result<Write<'k, K>, CommandError> {
         self.note_new(key);
-        Ok(self.keyspace.db_mut(self.db).create(key, self.now)?)
+        let Data { keyspace, db, now, usage, lookups } = self;
+        let record = |access| usage.record(access, *now, &mut lookups.rng);
+        Ok(keyspace.db_mut(*db).create(key, record, usage.first(*now))?)
     }
 
     /// Puts a value under `key` in place of whatever is there, without a deadline.
     pub fn insert(&mut self, key: &[u8], value: impl Into<Value>) {
+        let access = self.replacing(key);
+        self.keyspace.db_mut(self.db).insert(key, value.into(), access);
+    }
+
+    /// Puts a string under `key` in place of whatever is there, without a deadline.
+    pub fn insert_text(&mut self, key: &[u8], text: &[u8]) {
+        let access = self.replacing(key);
+        self.keyspace.db_mut(self.db).insert_text(key, text, Origin::Given, access);
+    }
+
+    /// How a value that replaces whatever is under `key` was last used: a counter goes on.
+    fn replacing(&mut self, key: &[u8]) -> Access {
         self.note_new(key);
-        self.keyspace.db_mut(self.db).insert(key, value.into(), self.now);
+        let old = self.usage.lfu.and_then(|_| self.db().get(key, 0)).map(|object| object.access());
+        old.unwrap_or(self.usage.first(self.now))
     }
 
     /// Notes a key that is about to be made, if somebody wants to know.
     fn note_new(&mut self, key: &[u8]) {
         if self.lookups.notes_new && self.peek(key).is_none() {
-            self.lookups.created.push(key.into());
+            self.lookups.created(self.db, key);
         }
     }
 
     /// Takes the object under `key` out.
-    pub fn remove(&mut self, key: &[u8]) -> Option<Box<Object>> {
+    pub fn take(&mut self, key: &[u8]) -> Option<Object> {
+        self.keyspace.db_mut(self.db).take(key, self.now)
+    }
+
+    /// Removes `key`. False: there is no such key.
+    pub fn remove(&mut self, key: &[u8]) -> bool {
         self.keyspace.db_mut(self.db).remove(key, self.now)
     }
 
     /// Sets or clears the deadline of `key`. False: there is no such key.
     pub fn set_deadline(&mut self, key: &[u8], deadline: Option<Millis>) -> bool {
         self.keyspace.db_mut(self.db).set_deadline(key, deadline, self.now)
+    }
+
+    /// Sets or clears the deadline of `key` if `allowed` says so of the old one. False: it does not,
+    /// or there is no such key.
+    #[inline]
+    pub fn set_deadline_if(
+        &mut self,
+        key: &[u8],
+        deadline: Option<Millis>,
+        allowed: impl FnOnce(Option<Millis>) -> bool,
+    ) -> bool {
+        self.keyspace.db_mut(self.db).set_deadline_if(key, deadline, self.now, allowed)
     }
 
     /// Takes out what of `key` has come to its end.
@@ -293,7 +396,7 @@ impl<'a> Data<'a> {
 
 /// The session of a script that `caller` runs: its database and rights, none of its transaction.
 pub fn script_session(caller: &Session) -> Session {
-    let mut session = Session::new(Arc::clone(&caller.client), caller.user.clone());
+    let mut session = Session::new(Arc::clone(&caller.client), caller.identity.clone());
     session.db = caller.db;
     session.in_script = true;
     session.no_touch = caller.no_touch;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::spec::{Categories, Flags};
-use super::{CommandError, Ctx, Done, Outcome, Spec, expiry};
+use super::{Action, CommandError, Ctx, Done, Outcome, Spec, expiry};
 use crate::resp::Args;
 
 const fn sub(name: &'static str, arity: i32, handler: super::spec::Handler) -> Spec {
@@ -28,40 +28,39 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
 .of(Categories::ADMIN)
 .doc("subcommand", "Controls the server for tests.")];
 
-/// Without `test-control` the family does not exist.
-fn allowed(ctx: &Ctx<'_>, args: Args<'_>) -> Result<(), CommandError> {
-    if ctx.server.config.test_control { Ok(()) } else { Err(CommandError::unknown_command(args)) }
+fn allowed(ctx: &Ctx<'_>) -> Result<(), CommandError> {
+    if ctx.server.config.test_control { Ok(()) } else { Err(CommandError::NO_TEST_CONTROL) }
 }
 
 fn advance(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    allowed(ctx, args)?;
+    allowed(ctx)?;
     let by = duration(&args[2]).ok_or_else(|| {
         CommandError::new("ERR invalid duration, write for instance 1500ms, 11s, 30m, 2h or 1d")
     })?;
     ctx.clock.advance(by);
     ctx.now = ctx.clock.now();
     ctx.data.now = ctx.now;
-    while expiry::settle(ctx, usize::MAX) {}
+    expiry::settle_all(ctx);
     ctx.reply.ok();
-    Ok(Outcome::Unchanged)
+    Ok(Outcome::Then(Action::ClockTurned))
 }
 
-fn freeze(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    allowed(ctx, args)?;
+fn freeze(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    allowed(ctx)?;
     ctx.clock.freeze();
     ctx.reply.ok();
     Ok(Outcome::Unchanged)
 }
 
-fn resume(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    allowed(ctx, args)?;
+fn resume(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    allowed(ctx)?;
     ctx.clock.resume();
     ctx.reply.ok();
-    Ok(Outcome::Unchanged)
+    Ok(Outcome::Then(Action::ClockTurned))
 }
 
-fn clock(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    allowed(ctx, args)?;
+fn clock(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    allowed(ctx)?;
     ctx.reply.map(2);
     ctx.reply.text("now-ms");
     ctx.reply.int(ctx.clock.now() as i64);
@@ -70,8 +69,8 @@ fn clock(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     Ok(Outcome::Unchanged)
 }
 
-fn help(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    allowed(ctx, args)?;
+fn help(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
+    allowed(ctx)?;
     super::help(
         ctx,
         &[

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use sha1_smol::Sha1;
 
-use super::args::{int, parse_float, parse_int};
+use super::args::{int, is, parse_float, parse_int};
 use super::spec::{Categories, Flags, Handler};
-use super::{CommandError, Ctx, Done, Outcome, Spec};
-use crate::resp::{Args, OwnedRequest, format_double};
-use crate::session::Transport;
-use crate::store::{Object, Str, Value};
+use super::{Action, CommandError, Ctx, Done, Outcome, Spec};
+use crate::resp::{Args, format_double};
+use crate::store::{ObjectRef, ValueRef};
 
 const fn row(name: &'static str, arity: i32, handler: Handler) -> Spec {
     Spec::new(name, arity, handler).admin().no_script().always()
@@ -22,12 +21,9 @@ pub(super) const COMMANDS: &[Spec] = &[row("DEBUG", -2, debug)
 
 /// Whether `enable-debug-command` allows it to this connection.
 fn check_allowed(ctx: &Ctx<'_>) -> Result<(), CommandError> {
-    let client = &ctx.session.client;
-    let is_local = client.transport != Transport::Tcp || client.addr.starts_with("127.");
-    match ctx.server.config.enable_debug_command.as_str() {
-        "yes" => Ok(()),
-        "local" if is_local => Ok(()),
-        _ => Err(CommandError::new(
+    match super::is_trusted(ctx, &ctx.server.config.enable_debug_command) {
+        true => Ok(()),
+        false => Err(CommandError::new(
             "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.",
         )),
     }
@@ -51,7 +47,8 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         | b"REPLYBUFFER"
         | b"DROP-CLUSTER-PACKET-FILTER"
         | b"DICT-RESIZING" => ok(ctx),
-        b"RELOAD" | b"LOADAOF" => reload(ctx),
+        b"RELOAD" => reload(ctx, args),
+        b"LOADAOF" => ok(ctx),
         b"DIGEST" if count == 2 => {
             let digest = digest(ctx);
             ctx.reply.simple(&digest);
@@ -66,9 +63,7 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             Ok(Outcome::Unchanged)
         }
         b"PROTOCOL" if count == 3 => protocol(ctx, args),
-        b"ERROR" if count == 3 => {
-            Err(CommandError::new(String::from_utf8_lossy(&args[2]).into_owned()))
-        }
+        b"ERROR" if count == 3 => Err(CommandError::of(&[&args[2]])),
         b"LISTPACK" if count == 3 => {
             ctx.reply.simple("Listpack structure printed on stdout");
             Ok(Outcome::Unchanged)
@@ -95,8 +90,8 @@ const HELP: &[&str] = &[
     "    Create <count> string keys named key:<num>.",
     "PROTOCOL <type>",
     "    Reply with a test value of the specified type.",
-    "RELOAD",
-    "    Drop what is past its time, as saving and loading would.",
+    "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
+    "    Save the data to disk and load it again.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background.",
     "SLEEP <seconds>",
@@ -119,23 +114,36 @@ fn sleep(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let object = ctx.data.peek(&args[2]).ok_or(CommandError::NO_SUCH_KEY)?;
-    let lru = u64::from(object.access.at) & 0xff_ffff;
-    let idle = (ctx.now / 1000).saturating_sub(object.access.at.into());
+    let lru = object.access().bits();
+    let idle = object.access().idle_seconds(ctx.now);
     let line = format!(
         "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{lru} lru_seconds_idle:{idle}",
         object.value().encoding(),
-        object.value().heap_bytes(),
+        object.bytes(),
     );
     ctx.reply.simple(&line);
     Ok(Outcome::Unchanged)
 }
 
-/// What saving and loading would do to the data: what is past its time does not come back.
-fn reload(ctx: &mut Ctx<'_>) -> Done {
-    while let Some(due) = ctx.data.keyspace.pop_due(ctx.now) {
-        ctx.ended(due);
+fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let (mut save, mut flush, mut merge) = (true, true, false);
+    for option in args.from(2).iter() {
+        if is(option, "MERGE") {
+            merge = true;
+        } else if is(option, "NOFLUSH") {
+            flush = false;
+        } else if is(option, "NOSAVE") {
+            save = false;
+        } else {
+            return Err(CommandError::new(
+                "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+            ));
+        }
     }
-    ok(ctx)
+    if ctx.session.in_exec {
+        return Err(CommandError::new("ERR Command not allowed inside a transaction"));
+    }
+    Ok(Outcome::Then(Action::Reload { save, flush, merge }))
 }
 
 fn populate(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -154,8 +162,8 @@ fn populate(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         if let Some(size) = size {
             value.resize(size, 0);
         }
-        ctx.data.insert(&key, Str::new(&value));
-        ctx.server.effects.state(ctx.data.db, || OwnedRequest::new([b"SET", &*key, &*value]));
+        ctx.data.insert_text(&key, &value);
+        ctx.server.effects.state(ctx.data.db, [b"SET", &*key, &*value]);
     }
     ok(ctx)
 }
@@ -185,8 +193,10 @@ fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
                 }
             }
         }
-        b"attrib" if reply.is_resp3() => {
-            reply.raw(b"|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n");
+        b"attrib" => {
+            if reply.is_resp3() {
+                reply.raw(b"|1\r\n$14\r\nkey-popularity\r\n*2\r\n$7\r\nkey:123\r\n:90\r\n");
+            }
             reply.text("Some real reply following the attribute");
         }
         b"push" if reply.is_resp3() => {
@@ -194,7 +204,7 @@ fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             reply.text("server-cpu-usage");
             reply.int(42);
         }
-        b"attrib" | b"push" => {
+        b"push" => {
             return Err(CommandError::new("ERR RESP2 does not support this type"));
         }
         b"verbatim" => reply.verbatim("This is a verbatim\nstring"),
@@ -225,18 +235,18 @@ fn mix(digest: &mut Digest, parts: &[&[u8]]) {
 }
 
 /// A digest of a value that does not depend on the order of its elements.
-fn value_digest(object: &Object) -> Digest {
+fn value_digest(object: ObjectRef<'_>) -> Digest {
     let mut digest = Digest::default();
     match object.value() {
-        Value::Str(value) => mix(&mut digest, &[b"string", &value.bytes()]),
-        Value::Hash(hash) => {
-            for (field, value) in hash.iter(0) {
+        ValueRef::Str(value) => mix(&mut digest, &[b"string", value.bytes()]),
+        ValueRef::Hash(hash) => {
+            for (field, value) in hash.pairs(0) {
                 let at = hash.deadline(field).unwrap_or(0).to_le_bytes();
                 mix(&mut digest, &[b"hash", field, value, &at]);
             }
         }
-        Value::Set(set) => set.iter().for_each(|member| mix(&mut digest, &[b"set", &member])),
-        Value::SortedSet(set) => {
+        ValueRef::Set(set) => set.iter().for_each(|member| mix(&mut digest, &[b"set", &member])),
+        ValueRef::SortedSet(set) => {
             for (member, score) in set.iter() {
                 mix(&mut digest, &[b"zset", member, format_double(score).as_bytes()]);
             }
@@ -252,11 +262,13 @@ fn hex(digest: Digest) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A digest of all databases: equal data, equal digest.
-fn digest(ctx: &Ctx<'_>) -> String {
+/// A digest of all databases: equal data, equal digest. What is past its time at `ctx.data.now` is
+/// not in it.
+pub fn digest(ctx: &Ctx<'_>) -> String {
     let mut all = Digest::default();
     for db in 0..ctx.data.keyspace.databases() {
-        for object in ctx.data.keyspace.db(db).iter().filter(|object| !object.is_due(ctx.now)) {
+        for object in ctx.data.keyspace.db(db).iter().filter(|object| !object.is_due(ctx.data.now))
+        {
             let value = value_digest(object);
             mix(&mut all, &[&(db as u64).to_le_bytes(), object.key(), &value]);
         }

@@ -2,8 +2,7 @@
 
 use super::{Ctx, memory};
 use crate::config::{EvictionPolicy, NotifyFlags};
-use crate::resp::OwnedRequest;
-use crate::store::Object;
+use crate::store::ObjectRef;
 
 /// How often another sample is drawn when none of the keys drawn may be evicted.
 const TRIES: usize = 64;
@@ -27,7 +26,7 @@ fn evict(ctx: &mut Ctx<'_>, db: usize, key: &[u8]) {
     ctx.data.keyspace.db_mut(db).remove(key, 0);
     ctx.data.keyspace.db(db).touch(key);
     ctx.server.stats.evicted_keys += 1;
-    ctx.server.effects.state(db, || OwnedRequest::new([b"DEL".as_slice(), key]));
+    ctx.server.effects.state(db, [b"DEL".as_slice(), key]);
     ctx.notify_in(db, NotifyFlags::EVICTED, "evicted", key);
 }
 
@@ -36,14 +35,14 @@ fn victim(ctx: &mut Ctx<'_>, policy: EvictionPolicy) -> Option<(usize, Box<[u8]>
     let config = &ctx.server.config;
     let samples = config.maxmemory_samples as usize;
     let (now, decay) = (ctx.now, config.lfu_decay_time as u32);
-    let rank = |object: &Object| -> u64 {
+    let rank = |object: ObjectRef<'_>| -> u64 {
         match policy {
             EvictionPolicy::VolatileTtl => u64::MAX - object.deadline().unwrap_or(u64::MAX),
             EvictionPolicy::VolatileLfu | EvictionPolicy::AllkeysLfu => {
-                255 - u64::from(object.access.decayed(now, decay))
+                255 - u64::from(object.access().decayed(now, decay))
             }
             EvictionPolicy::VolatileLru | EvictionPolicy::AllkeysLru => {
-                u64::from(u32::MAX - object.access.at)
+                u64::from(object.access().idle_seconds(now))
             }
             _ => 0,
         }

@@ -1,13 +1,13 @@
 //! What falls due: carried out in the order of the deadlines, through the same door as commands.
 
-use super::Ctx;
-use crate::clock::Millis;
+use super::{Ctx, saving};
 
 /// Carries out up to `most` of what has fallen due by now: keys and fields gone, events sent,
 /// effects stated, waits ended. Returns whether more is due.
 pub fn settle(ctx: &mut Ctx<'_>, most: usize) -> bool {
     ctx.server.waits.wake_due(ctx.now);
-    if !ctx.server.active_expire {
+    saving::begin_if_due(ctx);
+    if !ctx.server.active_expire || !ctx.may_expire() {
         return false;
     }
     for _ in 0..most {
@@ -19,14 +19,15 @@ pub fn settle(ctx: &mut Ctx<'_>, most: usize) -> bool {
     is_due(ctx)
 }
 
+/// Carries out all that has fallen due, and closes the connections whose time is up.
+pub fn settle_all(ctx: &mut Ctx<'_>) {
+    while settle(ctx, usize::MAX) {}
+    super::clients::close_overdue(ctx);
+}
+
 /// Whether something has fallen due and is still there.
+#[inline]
 pub fn is_due(ctx: &mut Ctx<'_>) -> bool {
     let now = ctx.now;
     ctx.data.keyspace.next_due().is_some_and(|at| at <= now)
-}
-
-/// When something falls due next: a key, a field, a wait.
-pub fn next_due(ctx: &mut Ctx<'_>) -> Option<Millis> {
-    let data = ctx.server.active_expire.then(|| ctx.data.keyspace.next_due()).flatten();
-    data.into_iter().chain(ctx.server.waits.next()).min()
 }

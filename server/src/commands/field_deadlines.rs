@@ -3,9 +3,9 @@
 use super::args::{self, Unit, is, parse_int};
 use super::key_deadlines::Conditions;
 use super::spec::{Categories, key};
-use super::{CommandError, Ctx, Done, Outcome, Spec};
+use super::{CommandError, Ctx, Done, Outcome, Spec, Statement};
 use crate::config::NotifyFlags;
-use crate::resp::{Args, OwnedRequest};
+use crate::resp::Args;
 use crate::store::Hash;
 
 const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Spec {
@@ -123,10 +123,10 @@ enum Fate {
 
 fn expire(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, relative: bool) -> Done {
     let fields = (3..args.len()).find(|at| is(&args[*at], "FIELDS")).ok_or(NUMFIELDS)?;
-    let first = fields_at(args, fields, 1, NUMFIELDS)?;
     let conditions = Conditions::parse(args.first(fields).from(3))?;
+    let first = fields_at(args, fields, 1, NUMFIELDS)?;
     let at = deadline(ctx, &args[2], unit, relative)?;
-    let (key, now, is_past) = (args.at(1), ctx.data.now, at <= ctx.now as i64);
+    let (key, now, is_past) = (args.at(1), ctx.data.now, ctx.is_past(at));
     let Some(mut hash) = ctx.data.write::<Hash>(key)? else {
         return none_found(ctx, args.from(first));
     };
@@ -155,33 +155,34 @@ fn expire(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, relative: bool) -> Done
     if fates.contains(&Fate::Deleted) {
         fields_gone(ctx, key, "hexpired", emptied);
     }
-    let of = |wanted: Fate| -> Vec<Vec<u8>> {
+    let of = |wanted: Fate| -> Vec<&[u8]> {
         let pairs = args.from(first).iter().zip(&fates);
-        pairs.filter(|(_, fate)| **fate == wanted).map(|(field, _)| field.to_vec()).collect()
+        pairs.filter(|(_, fate)| **fate == wanted).map(|(field, _)| field).collect()
     };
     if !fates.iter().any(|fate| matches!(fate, Fate::Set | Fate::Deleted)) {
         return Ok(Outcome::Unchanged);
     }
-    Ok(ctx.wrote_as(|| set_or_deleted(key, at, &of(Fate::Set), &of(Fate::Deleted))))
+    Ok(ctx.wrote_as(|effect| {
+        deadline_set(effect, key, at, &of(Fate::Set));
+        deleted(effect, key, &of(Fate::Deleted));
+    }))
 }
 
-/// The effect of deadlines set and fields deleted.
-fn set_or_deleted(key: &[u8], at: i64, set: &[Vec<u8>], deleted: &[Vec<u8>]) -> Vec<OwnedRequest> {
-    let mut effects = Vec::new();
-    if !set.is_empty() {
-        let (at, count) = (at.to_string(), set.len().to_string());
+/// The effect of a deadline given to fields.
+fn deadline_set(effect: &mut Statement<'_>, key: &[u8], at: i64, fields: &[&[u8]]) {
+    if !fields.is_empty() {
+        let (at, count) = (at.to_string(), fields.len().to_string());
         let head = [b"HPEXPIREAT", key, at.as_bytes(), b"FIELDS", count.as_bytes()];
-        let fields = set.iter().map(Vec::as_slice);
-        effects.push(OwnedRequest::new(head.into_iter().chain(fields)));
+        effect.request(head.into_iter().chain(fields.iter().copied()));
     }
-    if !deleted.is_empty() {
-        effects.push(hdel(key, deleted.iter().map(Vec::as_slice)));
-    }
-    effects
 }
 
-fn hdel<'a>(key: &'a [u8], fields: impl Iterator<Item = &'a [u8]>) -> OwnedRequest {
-    OwnedRequest::new([b"HDEL".as_slice(), key].into_iter().chain(fields))
+/// The effect of fields deleted.
+fn deleted(effect: &mut Statement<'_>, key: &[u8], fields: &[&[u8]]) {
+    if !fields.is_empty() {
+        let head = [b"HDEL".as_slice(), key];
+        effect.request(head.into_iter().chain(fields.iter().copied()));
+    }
 }
 
 /// Says that fields of a hash are gone, and perhaps the hash with them.
@@ -319,15 +320,20 @@ impl<'a> Options<'a> {
     }
 }
 
+/// Where FIELDS is said, which is never the last word: that one could only be its number.
+fn fields_word(args: Args<'_>) -> Result<usize, CommandError> {
+    (2..args.len() - 1).find(|at| is(&args[*at], "FIELDS")).ok_or(NUMFIELDS)
+}
+
 fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let fields = (2..args.len()).find(|at| is(&args[*at], "FIELDS")).ok_or(NUMFIELDS)?;
+    let fields = fields_word(args)?;
     let options = Options::parse(args.first(fields), false)?;
     let first = fields_at(args, fields, 1, NUMFIELDS)?;
     let (key, now) = (args.at(1), ctx.data.now);
     // A wrong type is told before a wrong time.
     ctx.data.read::<Hash>(key)?;
     let at = options.deadline(ctx)?;
-    let is_past = at.is_some_and(|at| at <= ctx.now as i64);
+    let is_past = at.is_some_and(|at| ctx.is_past(at));
     ctx.reply.array(args.len() - first);
     let Some(mut hash) = ctx.data.write::<Hash>(key)? else {
         args.from(first).iter().for_each(|_| ctx.reply.null());
@@ -336,7 +342,9 @@ fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let mut touched = Vec::new();
     for field in args.from(first).iter() {
         let value = hash.get(field, now);
-        ctx.reply.bulk_or_null(value);
+        if !ctx.reply.is_too_long() {
+            ctx.reply.bulk_or_null(value);
+        }
         if value.is_none() {
             continue;
         }
@@ -348,7 +356,7 @@ fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             }
         };
         if changes {
-            touched.push(field.to_vec());
+            touched.push(field);
         }
     }
     let emptied = hash.is_empty();
@@ -361,41 +369,42 @@ fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         Some(_) => ctx.changed(NotifyFlags::HASH, "hexpire", key),
         None => ctx.changed(NotifyFlags::HASH, "hpersist", key),
     }
-    Ok(ctx.wrote_as(|| match at {
-        Some(at) if is_past => set_or_deleted(key, at, &[], &touched),
-        Some(at) => set_or_deleted(key, at, &touched, &[]),
+    Ok(ctx.wrote_as(|effect| match at {
+        Some(_) if is_past => deleted(effect, key, &touched),
+        Some(at) => deadline_set(effect, key, at, &touched),
         None => {
             let count = touched.len().to_string();
             let head = [b"HPERSIST", key, b"FIELDS", count.as_bytes()];
-            let fields = touched.iter().map(Vec::as_slice);
-            vec![OwnedRequest::new(head.into_iter().chain(fields))]
+            effect.request(head.into_iter().chain(touched.iter().copied()));
         }
     }))
 }
 
 fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let fields = (2..args.len()).find(|at| is(&args[*at], "FIELDS")).ok_or(NUMFIELDS)?;
+    let fields = fields_word(args)?;
     let options = Options::parse(args.first(fields), true)?;
     let first = fields_at(args, fields, 2, NUMFIELDS)?;
     let (key, now, limits) = (args.at(1), ctx.data.now, ctx.data.encodings().hash);
     let pairs = args.from(first);
     let names = || pairs.iter().step_by(2);
-    let hash = ctx.data.read::<Hash>(key)?;
+    let hash = ctx.data.write::<Hash>(key)?;
     let exists = hash.is_some();
-    let has = |field| hash.is_some_and(|hash| hash.contains(field, now));
+    let has = |field| hash.as_ref().is_some_and(|hash| hash.contains(field, now));
     if (options.key_new && exists) || (options.key_old && !exists) {
         ctx.reply.int(0);
         return Ok(Outcome::Unchanged);
     }
     let refused =
         (options.fields_new && names().any(has)) || (options.fields_old && !names().all(has));
+    drop(hash);
     // The time is looked at between the key's conditions and the fields'.
     let until = options.deadline(ctx)?;
     if refused {
         ctx.reply.int(0);
         return Ok(Outcome::Unchanged);
     }
-    let is_past = until.is_some_and(|at| at <= ctx.now as i64);
+    let is_past = until.is_some_and(|at| ctx.is_past(at));
+    let wanted = ctx.server.effects.is_wanted();
     let mut hash = ctx.data.create::<Hash>(key)?;
     for at in (0..pairs.len()).step_by(2) {
         let (field, value) = (pairs.at(at), pairs.at(at + 1));
@@ -410,30 +419,35 @@ fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             }
         }
     }
+    // What a replica is to be told in commands that older ones know too.
+    let kept: Vec<(&[u8], Option<u64>)> = match options.keep_ttl && wanted {
+        true => names().map(|field| (field, hash.deadline(field))).collect(),
+        false => Vec::new(),
+    };
     let emptied = hash.is_empty();
     drop(hash);
+    ctx.changed(NotifyFlags::HASH, "hset", key);
+    if until.is_some() {
+        ctx.notify(NotifyFlags::HASH, "hexpire", key);
+    }
     if is_past {
-        fields_gone(ctx, key, "hexpired", emptied && exists);
-    } else {
-        ctx.changed(NotifyFlags::HASH, "hset", key);
-        if until.is_some() {
-            ctx.notify(NotifyFlags::HASH, "hexpire", key);
-        }
+        fields_gone(ctx, key, "hexpired", emptied);
     }
     ctx.reply.int(1);
-    Ok(ctx.wrote_as(|| {
+    Ok(ctx.wrote_as(|effect| {
+        let names: Vec<&[u8]> = names().collect();
         if is_past {
-            return [hdel(key, names())];
+            return deleted(effect, key, &names);
         }
-        let (count, at) = ((pairs.len() / 2).to_string(), until.unwrap_or(0).to_string());
-        let time: &[&[u8]] = match until {
-            Some(_) => &[b"PXAT", at.as_bytes()],
-            None if options.keep_ttl => &[b"KEEPTTL"],
-            None => &[],
-        };
-        let head = [b"HSETEX".as_slice(), key].into_iter().chain(time.iter().copied());
-        let head = head.chain([b"FIELDS".as_slice(), count.as_bytes()]);
-        [OwnedRequest::new(head.chain(pairs.iter()))]
+        effect.request([b"HSET".as_slice(), key].into_iter().chain(pairs.iter()));
+        if let Some(at) = until {
+            deadline_set(effect, key, at, &names);
+        }
+        for (field, at) in kept {
+            if let Some(at) = at {
+                deadline_set(effect, key, at as i64, &[field]);
+            }
+        }
     }))
 }
 
@@ -462,5 +476,5 @@ fn hgetdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         return Ok(Outcome::Unchanged);
     }
     fields_gone(ctx, key, "hdel", emptied);
-    Ok(ctx.wrote_as(|| [hdel(key, removed.into_iter())]))
+    Ok(ctx.wrote_as(|effect| deleted(effect, key, &removed)))
 }

@@ -5,7 +5,7 @@ use super::scan::ScanOptions;
 use super::spec::{Categories, key};
 use super::{CommandError, Ctx, Done, Outcome, Spec, decimal};
 use crate::config::NotifyFlags;
-use crate::resp::{Args, OwnedRequest};
+use crate::resp::Args;
 use crate::store::Hash;
 
 const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Spec {
@@ -120,14 +120,13 @@ fn set_pairs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<i64, CommandError> {
     if !args.len().is_multiple_of(2) {
         return Err(CommandError::wrong_arity(ctx.name()));
     }
-    let (limits, now) = (ctx.data.encodings().hash, ctx.data.now);
+    let limits = ctx.data.encodings().hash;
     let mut hash = ctx.data.create::<Hash>(&args[1])?;
     let mut added = 0;
     for at in (2..args.len()).step_by(2) {
         let is_new = hash.insert(&args[at], &args[at + 1], &limits);
         added += i64::from(is_new);
     }
-    debug_assert!(now == 0 || hash.live_len(now) > 0);
     drop(hash);
     ctx.changed(NotifyFlags::HASH, "hset", &args[1]);
     Ok(added)
@@ -173,6 +172,9 @@ fn hmget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let hash = ctx.data.read::<Hash>(&args[1])?;
     ctx.reply.array(args.len() - 2);
     for field in args.from(2).iter() {
+        if ctx.reply.is_too_long() {
+            break;
+        }
         ctx.reply.bulk_or_null(hash.and_then(|hash| hash.get(field, now)));
     }
     Ok(Outcome::Unchanged)
@@ -260,14 +262,21 @@ fn hincrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let by = int(args, 3)?;
     let (limits, now) = (ctx.data.encodings().hash, ctx.data.now);
     let mut hash = ctx.data.create::<Hash>(&args[1])?;
-    let old = match hash.get(&args[2], now) {
+    // A counter mostly keeps its length: it is looked for once, and overwritten where it lies.
+    let spot = hash.spot(&args[2], now);
+    let text = spot.map(|spot| hash.at(spot)).or_else(|| hash.get(&args[2], now));
+    let old = match text {
         None => 0,
         Some(text) => {
             parse_int(text).ok_or(CommandError::new("ERR hash value is not an integer"))?
         }
     };
     let new = old.checked_add(by).ok_or(CommandError::OVERFLOW)?;
-    hash.insert_keep_deadline(&args[2], itoa::Buffer::new().format(new).as_bytes(), &limits);
+    let mut digits = itoa::Buffer::new();
+    let digits = digits.format(new).as_bytes();
+    if !spot.is_some_and(|spot| hash.set_at(spot, digits)) {
+        hash.insert_keep_deadline(&args[2], digits, &limits);
+    }
     drop(hash);
     ctx.changed(NotifyFlags::HASH, "hincrby", &args[1]);
     ctx.reply.int(new);
@@ -293,13 +302,12 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     drop(hash);
     ctx.changed(NotifyFlags::HASH, "hincrbyfloat", &args[1]);
     ctx.reply.text(&new);
-    Ok(ctx.wrote_as(|| {
-        let value = OwnedRequest::new([b"HSET", &args[1], &args[2], new.as_bytes()]);
-        let again = deadline.map(|at| {
+    Ok(ctx.wrote_as(|effect| {
+        effect.request([b"HSET", &args[1], &args[2], new.as_bytes()]);
+        if let Some(at) = deadline {
             let at = at.to_string();
-            OwnedRequest::new([b"HPEXPIREAT", &args[1], at.as_bytes(), b"FIELDS", b"1", &args[2]])
-        });
-        std::iter::once(value).chain(again)
+            effect.request([b"HPEXPIREAT", &args[1], at.as_bytes(), b"FIELDS", b"1", &args[2]]);
+        }
     }))
 }
 
@@ -329,10 +337,16 @@ fn hrandfield_count(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         ctx.reply.array(0);
         return Ok(Outcome::Unchanged);
     };
-    let chosen = choose(hash, count, now, &mut rng);
+    let all = hash.pairs(now);
+    let (chosen, drawn) = match usize::try_from(count) {
+        Ok(count) => (choose(all, count, &mut rng), 0),
+        Err(_) if all.is_empty() => (all, 0),
+        Err(_) => (all, count.unsigned_abs() as usize),
+    };
     let pairs = ctx.reply.is_resp3();
-    ctx.reply.array(if with_values && !pairs { chosen.len() * 2 } else { chosen.len() });
-    for (field, value) in chosen {
+    let length = if drawn > 0 { drawn } else { chosen.len() };
+    ctx.reply.array(if with_values && !pairs { length * 2 } else { length });
+    let mut write = |(field, value): (&[u8], &[u8])| {
         if with_values && pairs {
             ctx.reply.array(2);
         }
@@ -340,6 +354,12 @@ fn hrandfield_count(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         if with_values {
             ctx.reply.bulk(value);
         }
+        !ctx.reply.is_too_long()
+    };
+    if drawn > 0 {
+        (0..drawn).all(|_| write(chosen[rng.usize(..chosen.len())]));
+    } else {
+        chosen.into_iter().all(write);
     }
     Ok(Outcome::Unchanged)
 }
@@ -356,26 +376,14 @@ pub(super) fn check_random_count(count: i64, doubled: bool) -> Result<(), Comman
     Ok(())
 }
 
-/// `count` different fields, or, if negative, as many draws that may repeat themselves.
-fn choose<'a>(
-    hash: &'a Hash,
-    count: i64,
-    now: u64,
-    rng: &mut fastrand::Rng,
-) -> Vec<(&'a [u8], &'a [u8])> {
-    if count < 0 {
-        let all: Vec<_> = hash.iter(now).collect();
-        let draws = if all.is_empty() { 0 } else { count.unsigned_abs() };
-        return (0..draws).map(|_| all[rng.usize(..all.len())]).collect();
-    }
-    let mut all: Vec<_> = hash.iter(now).collect();
-    let wanted = (count as usize).min(all.len());
-    if wanted < all.len() {
-        for at in 0..wanted {
+/// `count` different ones of all, or all if there are no more.
+pub(super) fn choose<T>(mut all: Vec<T>, count: usize, rng: &mut fastrand::Rng) -> Vec<T> {
+    if count < all.len() {
+        for at in 0..count {
             let other = rng.usize(at..all.len());
             all.swap(at, other);
         }
-        all.truncate(wanted);
+        all.truncate(count);
     }
     all
 }

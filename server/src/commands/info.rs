@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::args::is;
 use super::spec::Categories;
 use super::{Ctx, Done, Outcome, Spec};
+use crate::replication::Upstream;
 use crate::resp::Args;
 
 /// The version whose behaviour clients can count on.
@@ -25,7 +26,7 @@ const SECTIONS: &[Section] = &[
     ("Memory", memory, true),
     ("Persistence", persistence, true),
     ("Stats", stats, true),
-    ("Replication", replication, true),
+    ("Replication", super::replication::info, true),
     ("CPU", cpu, true),
     ("Modules", |_, _| {}, true),
     ("Commandstats", commandstats, false),
@@ -54,11 +55,13 @@ fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     Ok(Outcome::Unchanged)
 }
 
+/// Writes lines of a section: `"name": value`.
 macro_rules! fields {
-    ($out:expr, $($name:literal: $value:expr),* $(,)?) => {
+    ($out:expr, $($name:literal: $value:expr),* $(,)?) => {{
         $(let _ = write!($out, concat!($name, ":{}\r\n"), $value);)*
-    };
+    }};
 }
+pub(super) use fields;
 
 fn server(ctx: &mut Ctx<'_>, out: &mut String) {
     let uptime = ctx.now.saturating_sub(ctx.server.started) / 1000;
@@ -127,7 +130,7 @@ fn human(bytes: usize) -> String {
 
 fn memory(ctx: &mut Ctx<'_>, out: &mut String) {
     let used = super::memory::used(ctx);
-    let dataset = ctx.data.keyspace.bytes();
+    let dataset = super::memory::dataset(ctx);
     let resident = super::memory::resident().unwrap_or(used);
     let peak = ctx.server.stats.peak_memory.max(used);
     ctx.server.stats.peak_memory = peak;
@@ -154,15 +157,16 @@ fn memory(ctx: &mut Ctx<'_>, out: &mut String) {
         "used_memory_vm_eval": 0,
         "used_memory_scripts": 0,
         "number_of_cached_scripts": ctx.server.scripts.len(),
-        "number_of_functions": 0,
-        "number_of_libraries": 0,
+        "number_of_functions": ctx.server.functions.count(),
+        "number_of_libraries": ctx.server.functions.libraries().len(),
         "maxmemory": limit,
         "maxmemory_human": human(limit),
         "maxmemory_policy": ctx.server.config.maxmemory_policy.name(),
         "mem_fragmentation_ratio": format_args!("{fragmentation:.2}"),
         "mem_fragmentation_bytes": resident as i64 - used as i64,
         "mem_not_counted_for_evict": 0,
-        "mem_replication_backlog": 0,
+        "mem_replication_backlog":
+            ctx.server.effects.stream.backlog().map_or(0, |backlog| backlog.heap_bytes()),
         "mem_clients_slaves": 0,
         "mem_clients_normal": super::memory::clients(ctx),
         "mem_cluster_links": 0,
@@ -175,24 +179,40 @@ fn memory(ctx: &mut Ctx<'_>, out: &mut String) {
 }
 
 fn persistence(ctx: &mut Ctx<'_>, out: &mut String) {
+    let now = ctx.now;
+    let persistence = &ctx.server.persistence;
+    let seconds = |millis: Option<u64>| millis.map_or(-1, |millis| (millis / 1000) as i64);
+    let (processed, held, peak) = match &persistence.background {
+        None => (0, 0, 0),
+        Some(background) => {
+            let recording = background.recording.lock();
+            (recording.keys(), recording.waiting(), recording.peak())
+        }
+    };
+    let background = persistence.background.as_ref();
+    let total = background.map_or(0, |background| background.keys);
+    let running = background.map(|background| now.saturating_sub(background.started));
+    let loading = persistence.loading;
+    let copies = ctx.server.replication.role.upstream().is_some_and(Upstream::is_copying);
     fields!(out,
-        "loading": 0,
-        "async_loading": 0,
-        "current_cow_peak": 0,
-        "current_cow_size": 0,
-        "current_fork_perc": "0.00",
-        "current_save_keys_processed": 0,
-        "current_save_keys_total": 0,
-        "rdb_changes_since_last_save": ctx.server.effects.stated(),
-        "rdb_bgsave_in_progress": 0,
-        "rdb_last_save_time": ctx.server.started / 1000,
-        "rdb_last_bgsave_status": "ok",
-        "rdb_last_bgsave_time_sec": -1,
-        "rdb_current_bgsave_time_sec": -1,
-        "rdb_saves": 0,
-        "rdb_last_cow_size": 0,
-        "rdb_last_load_keys_expired": 0,
-        "rdb_last_load_keys_loaded": 0,
+        "loading": u8::from(loading.is_some_and(|loading| !loading.serves_old)),
+        "async_loading": u8::from(loading.map_or(copies, |loading| loading.serves_old)),
+        "current_cow_peak": peak,
+        "current_cow_size": held,
+        "current_cow_size_age": 0,
+        "current_fork_perc": format_args!("{:.2}", share(processed, total)),
+        "current_save_keys_processed": processed,
+        "current_save_keys_total": total,
+        "rdb_changes_since_last_save": ctx.server.effects.stated() - persistence.saved,
+        "rdb_bgsave_in_progress": u8::from(background.is_some()),
+        "rdb_last_save_time": persistence.last_save / 1000,
+        "rdb_last_bgsave_status": if persistence.last_was_ok { "ok" } else { "err" },
+        "rdb_last_bgsave_time_sec": seconds(persistence.last_took),
+        "rdb_current_bgsave_time_sec": seconds(running),
+        "rdb_saves": persistence.saves,
+        "rdb_last_cow_size": persistence.last_held,
+        "rdb_last_load_keys_expired": persistence.last_load.expired,
+        "rdb_last_load_keys_loaded": persistence.last_load.keys,
         "aof_enabled": 0,
         "aof_rewrite_in_progress": 0,
         "aof_rewrite_scheduled": 0,
@@ -201,13 +221,33 @@ fn persistence(ctx: &mut Ctx<'_>, out: &mut String) {
         "aof_last_bgrewrite_status": "ok",
         "aof_last_write_status": "ok",
         "aof_last_cow_size": 0,
+        "module_fork_in_progress": 0,
+        "module_fork_last_cow_size": 0,
     );
+    if let Some(loading) = loading {
+        let (total, took) = (loading.total.unwrap_or(0), now.saturating_sub(loading.started));
+        let left = total.saturating_sub(loading.loaded);
+        let eta = (took * left).checked_div(loading.loaded).map_or(1, |left| left / 1000);
+        fields!(out,
+            "loading_start_time": loading.started / 1000,
+            "loading_total_bytes": total,
+            "loading_rdb_used_mem": loading.noted_memory,
+            "loading_loaded_bytes": loading.loaded,
+            "loading_loaded_perc": format_args!("{:.2}", share(loading.loaded, total)),
+            "loading_eta_seconds": eta,
+        );
+    }
+}
+
+/// How much of a whole a part is, in percent.
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
 
 fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
     let (mut received, mut sent) = ctx.server.stats.past_traffic;
     for client in ctx.server.clients.all() {
-        let traffic = client.view.lock().traffic;
+        let traffic = client.pulse.traffic();
         received += traffic.0;
         sent += traffic.1;
     }
@@ -226,9 +266,9 @@ fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
         "instantaneous_input_kbps": "0.00",
         "instantaneous_output_kbps": "0.00",
         "rejected_connections": rejected,
-        "sync_full": 0,
-        "sync_partial_ok": 0,
-        "sync_partial_err": 0,
+        "sync_full": ctx.server.replication.counts.full,
+        "sync_partial_ok": ctx.server.replication.counts.partial_ok,
+        "sync_partial_err": ctx.server.replication.counts.partial_err,
         "expired_keys": stats.expired_keys,
         "expired_subkeys": stats.expired_fields,
         "expired_stale_perc": "0.00",
@@ -236,6 +276,8 @@ fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
         "expire_cycle_cpu_milliseconds": 0,
         "evicted_keys": stats.evicted_keys,
         "evicted_clients": stats.evicted_clients,
+        "client_query_buffer_limit_disconnections": stats.over_query_limit,
+        "client_output_buffer_limit_disconnections": stats.over_output_limit,
         "total_eviction_exceeded_time": 0,
         "current_eviction_exceeded_time": 0,
         "keyspace_hits": ctx.data.lookups.hits,
@@ -256,7 +298,7 @@ fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
         "tracking_total_keys": 0,
         "tracking_total_items": 0,
         "tracking_total_prefixes": 0,
-        "unexpected_error_replies": 0,
+        "unexpected_error_replies": stats.unexpected_errors,
         "total_error_replies": stats.error_replies,
         "dump_payload_sanitizations": 0,
         "total_reads_processed": stats.total_commands,
@@ -265,22 +307,6 @@ fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
         "io_threaded_writes_processed": 0,
         "reply_buffer_shrinks": 0,
         "reply_buffer_expands": 0,
-    );
-}
-
-fn replication(ctx: &mut Ctx<'_>, out: &mut String) {
-    fields!(out,
-        "role": "master",
-        "connected_slaves": 0,
-        "master_failover_state": "no-failover",
-        "master_replid": ctx.server.run_id,
-        "master_replid2": "0".repeat(40),
-        "master_repl_offset": 0,
-        "second_repl_offset": -1,
-        "repl_backlog_active": 0,
-        "repl_backlog_size": 1_048_576,
-        "repl_backlog_first_byte_offset": 0,
-        "repl_backlog_histlen": 0,
     );
 }
 
@@ -324,16 +350,13 @@ fn errorstats(ctx: &mut Ctx<'_>, out: &mut String) {
 fn latencystats(ctx: &mut Ctx<'_>, out: &mut String) {
     for command in ctx.table.all() {
         let counters = &ctx.server.stats.commands[command.id];
-        if counters.calls > 0 {
-            let at = |share| counters.percentile(share);
-            let _ = write!(
-                out,
-                "latency_percentiles_usec_{}:p50={:.3},p99={:.3},p99.9={:.3}\r\n",
-                ctx.table.name(*command),
-                at(0.5),
-                at(0.99),
-                at(0.999),
-            );
+        if counters.is_tracked() {
+            let wanted = &ctx.server.config.latency_tracking_info_percentiles;
+            let one =
+                |percent: &f64| format!("p{percent}={:.3}", counters.percentile(percent / 100.0));
+            let all: Vec<String> = wanted.iter().map(one).collect();
+            let name = ctx.table.name(*command);
+            let _ = write!(out, "latency_percentiles_usec_{name}:{}\r\n", all.join(","));
         }
     }
 }

@@ -4,7 +4,7 @@ use super::args::is;
 use super::spec::{Begin, Categories, Find, Flags, Handler, KeyFlags, KeySpec};
 use super::{Command, CommandError, Ctx, Done, Outcome, Spec};
 use crate::resp::{Args, OwnedRequest};
-use crate::store::glob;
+use crate::store::glob::Glob;
 
 const fn sub(name: &'static str, arity: i32, handler: Handler) -> Spec {
     Spec::new(name, arity, handler).always().of(Categories::CONNECTION).since("2.8.13")
@@ -56,6 +56,9 @@ fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     ctx.reply.array(args.len() - 2);
     for name in args.from(2).iter() {
+        if ctx.reply.is_too_long() {
+            break;
+        }
         match ctx.table.named(name) {
             Some(command) => describe(ctx, command),
             None => ctx.reply.null_array(),
@@ -160,18 +163,19 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         5 if is(&args[2], "FILTERBY") => Some((args.at(3), args.at(4))),
         _ => return Err(CommandError::SYNTAX),
     };
+    let glob = filter.map(|(_, pattern)| Glob::new(pattern, true));
     let mut names = Vec::new();
     for command in ctx.table.all() {
         let name = ctx.table.name(*command);
         let shown = match filter {
-            None => !name.contains('|'),
+            None => true,
             Some((by, _)) if is(by, "MODULE") => false,
             Some((by, category)) if is(by, "ACLCAT") => {
                 let categories = command.spec.all_categories();
                 categories.names().any(|known| is(category, known.trim_start_matches('@')))
             }
-            Some((by, pattern)) if is(by, "PATTERN") => {
-                glob::matches(pattern, name.as_bytes(), true)
+            Some((by, _)) if is(by, "PATTERN") => {
+                glob.as_ref().is_some_and(|glob| glob.matches(name.as_bytes()))
             }
             Some(_) => return Err(CommandError::SYNTAX),
         };
@@ -179,7 +183,7 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             names.push(name);
         }
     }
-    ctx.reply.set(names.len());
+    ctx.reply.array(names.len());
     names.iter().for_each(|name| ctx.reply.text(name));
     Ok(Outcome::Unchanged)
 }
@@ -190,7 +194,12 @@ fn docs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         _ => args.from(2).iter().filter_map(|name| ctx.table.named(name)).collect(),
     };
     ctx.reply.map(commands.len());
-    commands.iter().for_each(|command| document(ctx, *command));
+    for command in commands {
+        if ctx.reply.is_too_long() {
+            break;
+        }
+        document(ctx, command);
+    }
     Ok(Outcome::Unchanged)
 }
 

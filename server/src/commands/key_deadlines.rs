@@ -4,7 +4,7 @@ use super::args::{Unit, int, is};
 use super::spec::{Categories, key};
 use super::{CommandError, Ctx, Done, Outcome, Spec};
 use crate::config::NotifyFlags;
-use crate::resp::{Args, OwnedRequest};
+use crate::resp::Args;
 
 const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Spec {
     Spec::new(name, arity, handler).fast().of(Categories::KEYSPACE)
@@ -74,8 +74,7 @@ impl Conditions {
                 option if is(option, "GT") => found.gt = true,
                 option if is(option, "LT") => found.lt = true,
                 other => {
-                    let other = super::error::clip(other, usize::MAX);
-                    return Err(CommandError::new(format!("ERR Unsupported option {other}")));
+                    return Err(CommandError::quoting("ERR Unsupported option ", other, ""));
                 }
             }
         }
@@ -125,20 +124,25 @@ fn expire_generic(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, relative: bool)
     let at = super::args::deadline(time, unit, relative, ctx.now)
         .ok_or_else(|| CommandError::invalid_expire(ctx.name()))?;
     let key = args.at(1);
-    let allowed = ctx.data.peek(key).is_some_and(|object| conditions.allow(object.deadline(), at));
+    let is_past = ctx.is_past(at);
+    let is_allowed = |old| conditions.allow(old, at);
+    let allowed = if is_past {
+        ctx.data.peek(key).is_some_and(|object| is_allowed(object.deadline()))
+    } else {
+        ctx.data.set_deadline_if(key, Some(at as u64), is_allowed)
+    };
     ctx.reply.one_or_zero(allowed);
     if !allowed {
         return Ok(Outcome::Unchanged);
     }
-    if at <= ctx.now as i64 {
+    if is_past {
         ctx.data.remove(key);
         ctx.changed(NotifyFlags::GENERIC, "del", key);
-        return Ok(ctx.wrote_as(|| [OwnedRequest::new([b"DEL", key])]));
+        return Ok(ctx.wrote_as(|effect| effect.request([b"DEL", key])));
     }
-    ctx.data.set_deadline(key, Some(at as u64));
     ctx.changed(NotifyFlags::GENERIC, "expire", key);
-    Ok(ctx.wrote_as(|| {
-        [OwnedRequest::new([b"PEXPIREAT", key, itoa::Buffer::new().format(at).as_bytes()])]
+    Ok(ctx.wrote_as(|effect| {
+        effect.request([b"PEXPIREAT", key, itoa::Buffer::new().format(at).as_bytes()]);
     }))
 }
 

@@ -6,7 +6,7 @@ use super::spec::{Categories, KeyFlags, KeySpec, key};
 use super::{CommandError, Ctx, Done, Outcome, Spec};
 use crate::config::NotifyFlags;
 use crate::resp::Args;
-use crate::store::glob;
+use crate::store::glob::Glob;
 
 const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Spec {
     Spec::new(name, arity, handler).of(Categories::KEYSPACE)
@@ -115,7 +115,7 @@ pub(super) const COMMANDS: &[Spec] =
 fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let mut removed = 0;
     for key in args.from(1).iter() {
-        if ctx.data.remove(key).is_some() {
+        if ctx.data.remove(key) {
             removed += 1;
             ctx.changed(NotifyFlags::GENERIC, "del", key);
         }
@@ -160,9 +160,9 @@ fn rename_generic(ctx: &mut Ctx<'_>, args: Args<'_>, only_new: bool) -> Done {
         }
         return Ok(Outcome::Unchanged);
     }
-    if let Some(object) = ctx.data.remove(from) {
-        let now = ctx.data.now;
-        ctx.data.db_mut().adopt(to, *object, now);
+    if let Some(object) = ctx.data.take(from) {
+        ctx.data.lookups.created(ctx.data.db, to);
+        ctx.data.db_mut().adopt(to, object);
     }
     ctx.changed(NotifyFlags::GENERIC, "rename_from", from);
     ctx.changed(NotifyFlags::GENERIC, "rename_to", to);
@@ -203,13 +203,13 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     if db == ctx.data.db && from == to {
         return Err(CommandError::SAME_OBJECT);
     }
-    let source = ctx.data.read_object(from).cloned();
+    let source = ctx.data.read_object(from).map(|object| object.to_object());
     let (Some(object), true) = (source, replace || ctx.data.in_db(db).peek(to).is_none()) else {
         ctx.reply.int(0);
         return Ok(Outcome::Unchanged);
     };
-    let now = ctx.data.now;
-    ctx.data.keyspace.db_mut(db).adopt(to, object, now);
+    ctx.data.lookups.created(db, to);
+    ctx.data.keyspace.db_mut(db).adopt(to, object);
     ctx.data.keyspace.db(db).touch(to);
     ctx.notify_in(db, NotifyFlags::GENERIC, "copy_to", to);
     ctx.reply.int(1);
@@ -226,9 +226,9 @@ fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         ctx.reply.int(0);
         return Ok(Outcome::Unchanged);
     }
-    if let Some(object) = ctx.data.remove(key) {
-        let now = ctx.data.now;
-        ctx.data.keyspace.db_mut(to).adopt(key, *object, now);
+    if let Some(object) = ctx.data.take(key) {
+        ctx.data.lookups.created(to, key);
+        ctx.data.keyspace.db_mut(to).adopt(key, object);
     }
     ctx.touch(key);
     ctx.data.keyspace.db(to).touch(key);
@@ -248,17 +248,18 @@ fn swapdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let b = parse(2, "ERR invalid second DB index")?;
     let a = existing(ctx, a)?;
     let b = existing(ctx, b)?;
-    ctx.data.keyspace.swap(a, b);
+    ctx.data.keyspace.swap(a, b, ctx.now);
     ctx.reply.ok();
     Ok(Outcome::Wrote)
 }
 
 fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let (pattern, now) = (args.at(1), ctx.data.now);
+    let glob = Glob::new(pattern, false);
     let later = ctx.reply.array_later();
     let mut found = 0;
     for object in ctx.data.db().iter() {
-        if !object.is_due(now) && (pattern == b"*" || glob::matches(pattern, object.key(), false)) {
+        if !object.is_due(now) && (pattern == b"*" || glob.matches(object.key())) {
             ctx.reply.bulk(object.key());
             found += 1;
         }
@@ -319,6 +320,9 @@ fn flushall(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     for db in 0..ctx.data.keyspace.databases() {
         ctx.data.keyspace.db_mut(db).clear();
     }
+    // A file of what was there before is of no use now; an empty one is, where files are kept.
+    super::saving::give_up(ctx);
+    ctx.server.persistence.scheduled |= !ctx.server.config.save.is_empty();
     ctx.reply.ok();
     Ok(Outcome::Wrote)
 }

@@ -33,13 +33,18 @@ pub(super) const BASE: usize = 800 * 1024;
 
 /// Bytes in use, as `maxmemory` counts them.
 pub(super) fn used(ctx: &Ctx<'_>) -> usize {
-    BASE + ctx.data.keyspace.bytes() + clients(ctx)
+    BASE + dataset(ctx) + clients(ctx)
+}
+
+/// Bytes of all data, what is being loaded included.
+pub(super) fn dataset(ctx: &Ctx<'_>) -> usize {
+    let loading = ctx.server.persistence.loading;
+    ctx.data.keyspace.bytes() + loading.map_or(0, |loading| loading.used_memory)
 }
 
 /// Bytes that connections hold.
 pub(super) fn clients(ctx: &Ctx<'_>) -> usize {
-    const EACH: usize = 1024;
-    ctx.server.clients.buffered() + ctx.server.clients.len() * EACH
+    ctx.server.clients.memory()
 }
 
 /// The process's resident bytes, where the system tells.
@@ -65,18 +70,15 @@ pub(super) fn cpu_seconds() -> Option<(f64, f64)> {
 }
 
 fn usage(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    match (args.get(3), args.get(4)) {
-        (None, _) => {}
-        (Some(word), Some(count)) if args.len() == 5 && is(word, "SAMPLES") => {
-            let count = parse_int(count).ok_or(CommandError::NOT_AN_INTEGER)?;
-            if count < 0 {
-                return Err(CommandError::SYNTAX);
-            }
+    for at in (3..args.len()).step_by(2) {
+        let samples = args.get(at + 1).filter(|_| is(&args[at], "SAMPLES"));
+        let samples = samples.ok_or(CommandError::SYNTAX)?;
+        if parse_int(samples).ok_or(CommandError::NOT_AN_INTEGER)? < 0 {
+            return Err(CommandError::SYNTAX);
         }
-        _ => return Err(CommandError::SYNTAX),
     }
     // All is counted, so that nothing has to be sampled.
-    match ctx.data.peek(&args[2]).map(crate::store::Object::bytes) {
+    match ctx.data.peek(&args[2]).map(|object| object.bytes()) {
         Some(bytes) => ctx.reply.len(bytes),
         None => ctx.reply.null(),
     }
@@ -85,7 +87,7 @@ fn usage(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     let (used, keys) = (used(ctx), ctx.data.keyspace.len());
-    let dataset = ctx.data.keyspace.bytes();
+    let dataset = dataset(ctx);
     let peak = ctx.server.stats.peak_memory.max(used);
     let resident = resident().unwrap_or(used);
     let figures: &[(&str, usize)] = &[

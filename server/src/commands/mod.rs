@@ -4,6 +4,7 @@
 //! reply; and it ends by stating its effect. What it wants from the layers above (close this
 //! connection, wait, shut down) it returns.
 
+pub mod acl;
 pub mod args;
 pub mod clients;
 mod config;
@@ -12,20 +13,25 @@ mod context;
 mod control;
 mod debug;
 mod decimal;
+mod dump;
 mod error;
 pub mod eviction;
 pub mod expiry;
 mod field_deadlines;
+mod foreign;
 mod hashes;
 mod info;
 mod introspection;
 mod key_deadlines;
 mod keys;
-mod latency;
+pub mod latency;
+mod lolwut;
 mod memory;
 pub mod monitor;
 mod object;
 mod pubsub;
+pub mod replication;
+pub mod saving;
 mod scan;
 mod scripts;
 mod server;
@@ -39,15 +45,16 @@ mod table;
 mod transactions;
 
 pub use connection::greet;
-pub use context::{Ctx, Data, Door, Encodings, Usage, script_session};
+pub use context::{Ctx, Data, Door, Encodings, Statement, Usage, script_session};
+pub use debug::digest;
 pub use error::CommandError;
+pub use scripts::{RestorePolicy, adopt_libraries, function_stats};
 pub use spec::{Categories, Flags, KeyFlags, KeySpec, Spec};
 pub use table::{Command, CommandTable};
 
-use std::time::Duration;
-
 use crate::clock::Millis;
-use crate::resp::{Args, OwnedRequest};
+use crate::resp::Args;
+use crate::session::{End, Transport};
 
 /// A connection's private state.
 pub type Session = crate::session::Session<Command>;
@@ -63,9 +70,13 @@ pub enum Outcome {
     Unchanged,
     /// Data changed as the request itself says.
     Wrote,
-    /// Data changed as these requests say: absolute deadlines, results instead of calculations,
-    /// the thing chosen instead of a choice.
-    WroteAs(Vec<OwnedRequest>),
+    /// Data changed, and the handler has stated how ([`Ctx::wrote_as`]): absolute deadlines, results
+    /// instead of calculations, the thing chosen instead of a choice.
+    WroteAs,
+    /// No data changed, and the reply that the handler wrote is an error or holds one.
+    Failed,
+    /// No data changed, but replicas are to do the same.
+    Told,
     /// No data changed; the layer above is to act.
     Then(Action),
 }
@@ -77,7 +88,18 @@ pub enum Action {
     Close,
     /// The connection waits (`session.waiting` says for what); no reply was written.
     Wait,
-    /// End the server. `save`: None = as the save points say.
+    /// Save the data before anything else happens, then reply.
+    Save,
+    /// Save the data, load it again, then reply (DEBUG RELOAD).
+    Reload {
+        /// Save first; otherwise what was saved before is loaded.
+        save: bool,
+        /// Drop the data before loading.
+        flush: bool,
+        /// Keys of the file take the place of those that are there.
+        merge: bool,
+    },
+    /// End the server. `save`: None = as the save points say. No reply was written.
     Shutdown {
         /// Save first.
         save: Option<bool>,
@@ -86,35 +108,44 @@ pub enum Action {
         /// Go on even if saving fails.
         force: bool,
     },
-    /// Let the whole server sleep (DEBUG SLEEP).
-    Sleep(Duration),
+    /// The clock was turned: wake who looks at deadlines, and reply when everybody has listened to
+    /// what that has brought about.
+    ClockTurned,
 }
 
+/// A family: what the documentation calls it, and its table.
+pub type Family = (&'static str, &'static [Spec]);
+
 /// All tables: the families in the order of the documentation.
-pub const FAMILIES: &[&[Spec]] = &[
-    hashes::COMMANDS,
-    field_deadlines::COMMANDS,
-    keys::COMMANDS,
-    key_deadlines::COMMANDS,
-    strings::COMMANDS,
-    sets::COMMANDS,
-    sorted_sets::COMMANDS,
-    transactions::COMMANDS,
-    pubsub::COMMANDS,
-    scripts::COMMANDS,
-    connection::COMMANDS,
-    clients::COMMANDS,
-    server::COMMANDS,
-    config::COMMANDS,
-    info::COMMANDS,
-    introspection::COMMANDS,
-    object::COMMANDS,
-    memory::COMMANDS,
-    slowlog::COMMANDS,
-    latency::COMMANDS,
-    monitor::COMMANDS,
-    debug::COMMANDS,
-    control::COMMANDS,
+pub const FAMILIES: &[Family] = &[
+    ("Hashes", hashes::COMMANDS),
+    ("Deadlines of fields", field_deadlines::COMMANDS),
+    ("Keys", keys::COMMANDS),
+    ("Deadlines of keys", key_deadlines::COMMANDS),
+    ("Dumped values", dump::COMMANDS),
+    ("Strings", strings::COMMANDS),
+    ("Sets", sets::COMMANDS),
+    ("Sorted sets", sorted_sets::COMMANDS),
+    ("Transactions", transactions::COMMANDS),
+    ("Publish and subscribe", pubsub::COMMANDS),
+    ("Scripts", scripts::COMMANDS),
+    ("Connection", connection::COMMANDS),
+    ("Clients", clients::COMMANDS),
+    ("Users and their rights", acl::COMMANDS),
+    ("Server", server::COMMANDS),
+    ("Saving", saving::COMMANDS),
+    ("Replication", replication::COMMANDS),
+    ("Configuration", config::COMMANDS),
+    ("Information", info::COMMANDS),
+    ("The commands themselves", introspection::COMMANDS),
+    ("Objects", object::COMMANDS),
+    ("Memory", memory::COMMANDS),
+    ("Slow requests", slowlog::COMMANDS),
+    ("Latency", latency::COMMANDS),
+    ("Pictures", lolwut::COMMANDS),
+    ("Monitor", monitor::COMMANDS),
+    ("Debugging", debug::COMMANDS),
+    ("Test control", control::COMMANDS),
 ];
 
 /// The handler of containers; one of their subcommands is found instead of them.
@@ -125,11 +156,25 @@ fn unreachable_container(_: &mut Ctx<'_>, args: Args<'_>) -> Done {
 /// No later than this can a deadline be, in milliseconds: what fits a signed 64-bit integer.
 pub const LAST_DEADLINE: Millis = i64::MAX as u64;
 
-/// Forgets a connection that has ended: its subscriptions, watches, waits.
+/// Forgets a connection that is over: all that [`end_session`] ends, and why it ended counts.
+pub fn forget_session(ctx: &mut Ctx<'_>) {
+    end_session(ctx);
+    let client = &ctx.session.client;
+    let stats = &mut ctx.server.stats;
+    let traffic = client.pulse.traffic();
+    stats.past_traffic.0 += traffic.0;
+    stats.past_traffic.1 += traffic.1;
+    stats.evicted_clients += u64::from(client.ends_for(End::Evicted));
+    stats.over_query_limit += u64::from(client.ends_for(End::QueryLimit));
+    stats.over_output_limit += u64::from(client.ends_for(End::OutputLimit));
+}
+
+/// Ends what a session has begun elsewhere: its subscriptions, watches, waits.
 pub fn end_session(ctx: &mut Ctx<'_>) {
     let id = ctx.session.id();
     pubsub::forget(ctx);
     transactions::forget_watched(ctx);
+    replication::forget(ctx);
     ctx.server.waits.cancel(id);
     ctx.server.monitors.retain(|client| client.id != id);
 }
@@ -143,10 +188,15 @@ pub fn abort_transaction(ctx: &mut Ctx<'_>) {
 /// The error of a subcommand that was given too much or too little.
 fn wrong_subcommand(ctx: &Ctx<'_>, args: Args<'_>) -> CommandError {
     let container = ctx.name().split('|').next().unwrap_or_default().to_uppercase();
-    let given = String::from_utf8_lossy(&args[1]);
-    CommandError::new(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{given}'. Try {container} HELP."
-    ))
+    let before = "ERR unknown subcommand or wrong number of arguments for '";
+    CommandError::quoting(before, &args[1], &format!("'. Try {container} HELP."))
+}
+
+/// Whether a setting of `no`, `yes` or `local` trusts this connection.
+fn is_trusted(ctx: &Ctx<'_>, setting: &str) -> bool {
+    let client = &ctx.session.client;
+    let is_local = client.transport != Transport::Tcp || client.addr.starts_with("127.");
+    setting == "yes" || (setting == "local" && is_local)
 }
 
 /// Writes a container's help: its lines between Redis's usual first and last ones.

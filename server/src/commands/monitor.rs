@@ -48,7 +48,11 @@ pub(super) fn feed_now(ctx: &mut Ctx<'_>, args: Args<'_>) {
         quote(arg, &mut line);
     }
     line.push_str("\r\n");
-    let limit = ctx.server.config.client_output_buffer_limit.replica;
+    // Redis counts monitors as normal clients, which by default may fall behind without end; here
+    // replicas' limit holds where those have none.
+    let limits = ctx.server.config.client_output_buffer_limit;
+    let is_limited = limits.normal.hard > 0 || limits.normal.soft > 0;
+    let limit = if is_limited { limits.normal } else { limits.replica };
     for client in &ctx.server.monitors {
         client.push(line.as_bytes(), limit, ctx.now);
     }

@@ -3,7 +3,7 @@
 use super::spec::{Categories, Handler, KeyFlags, KeySpec};
 use super::{CommandError, Ctx, Done, Outcome, Spec};
 use crate::resp::Args;
-use crate::store::Object;
+use crate::store::{ObjectRef, ValueRef};
 
 const KEY: &[KeySpec] = &[KeySpec::one(2, KeyFlags::RO)];
 
@@ -30,12 +30,11 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
             .doc("", "Returns helpful text about the subcommands."),
     ],
 )
-.of(Categories::KEYSPACE)
 .since("2.2.3")
 .doc("subcommand", "A container for object introspection commands.")];
 
 /// Looks at a key without using it.
-fn look<R>(ctx: &Ctx<'_>, args: Args<'_>, at: impl Fn(&Object) -> R) -> Option<R> {
+fn look<R>(ctx: &Ctx<'_>, args: Args<'_>, at: impl Fn(ObjectRef<'_>) -> R) -> Option<R> {
     ctx.data.peek(&args[2]).map(at)
 }
 
@@ -47,9 +46,29 @@ fn encoding(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     Ok(Outcome::Unchanged)
 }
 
+/// How many integers from 0 on Redis shares.
+const SHARED_INTEGERS: i64 = 10_000;
+
+/// Whether Redis would keep this value once for all keys that have it: a small integer, unless
+/// eviction goes by how each key is used.
+fn is_shared(ctx: &Ctx<'_>, object: &ObjectRef<'_>) -> bool {
+    let config = &ctx.server.config;
+    let policy = config.maxmemory_policy;
+    let evicts_by_use = config.maxmemory > 0 && (policy.is_lru() || policy.is_lfu());
+    match object.value() {
+        ValueRef::Str(text) if text.encoding() == "int" => {
+            let number = super::args::parse_int(text.bytes());
+            !evicts_by_use && number.is_some_and(|number| (0..SHARED_INTEGERS).contains(&number))
+        }
+        _ => false,
+    }
+}
+
 fn refcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    match look(ctx, args, |_| 1) {
-        Some(count) => ctx.reply.int(count),
+    match look(ctx, args, |object| is_shared(ctx, &object)) {
+        // Redis keeps small integers once for all keys, and calls their count the largest.
+        Some(true) => ctx.reply.int(i32::MAX.into()),
+        Some(false) => ctx.reply.int(1),
         None => ctx.reply.null(),
     }
     Ok(Outcome::Unchanged)
@@ -57,14 +76,14 @@ fn refcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn idletime(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let is_lfu = ctx.server.config.maxmemory_policy.is_lfu();
-    match look(ctx, args, |object| (ctx.now / 1000).saturating_sub(object.access.at.into())) {
+    match look(ctx, args, |object| object.access().idle_seconds(ctx.now)) {
         None => ctx.reply.null(),
         Some(_) if is_lfu => {
             return Err(CommandError::new(
                 "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.",
             ));
         }
-        Some(seconds) => ctx.reply.int(seconds as i64),
+        Some(seconds) => ctx.reply.int(seconds.into()),
     }
     Ok(Outcome::Unchanged)
 }
@@ -72,7 +91,7 @@ fn idletime(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 fn freq(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let config = &ctx.server.config;
     let (is_lfu, decay) = (config.maxmemory_policy.is_lfu(), config.lfu_decay_time as u32);
-    match look(ctx, args, |object| object.access.decayed(ctx.now, decay)) {
+    match look(ctx, args, |object| object.access().decayed(ctx.now, decay)) {
         None => ctx.reply.null(),
         Some(_) if !is_lfu => {
             return Err(CommandError::new(

@@ -1,10 +1,10 @@
 //! Publish/subscribe: SUBSCRIBE, PUBLISH, PUBSUB and friends.
 
-use super::spec::{Categories, Flags, Handler};
+use super::spec::{Categories, Channels, Flags, Handler};
 use super::{Ctx, Done, Outcome, Session, Spec};
 use crate::resp::Args;
 use crate::state::Subject;
-use crate::store::glob;
+use crate::store::glob::Glob;
 
 const fn row(name: &'static str, arity: i32, handler: Handler) -> Spec {
     Spec::new(name, arity, handler).flags(Flags::PUBSUB).always().of(Categories::PUBSUB)
@@ -16,18 +16,20 @@ const fn listen(name: &'static str, arity: i32, handler: Handler) -> Spec {
 
 pub(super) const COMMANDS: &[Spec] = &[
     listen("SUBSCRIBE", -2, subscribe)
+        .channels(Channels::All)
         .since("2.0.0")
         .doc("channel [channel ...]", "Listens for messages published to channels."),
     listen("UNSUBSCRIBE", -1, unsubscribe)
         .since("2.0.0")
         .doc("[channel [channel ...]]", "Stops listening to messages posted to channels."),
     listen("PSUBSCRIBE", -2, psubscribe)
+        .channels(Channels::Patterns)
         .since("2.0.0")
         .doc("pattern [pattern ...]", "Listens for messages published to matching channels."),
     listen("PUNSUBSCRIBE", -1, punsubscribe)
         .since("2.0.0")
         .doc("[pattern [pattern ...]]", "Stops listening to matching channels."),
-    listen("SSUBSCRIBE", -2, ssubscribe).since("7.0.0").doc(
+    listen("SSUBSCRIBE", -2, ssubscribe).channels(Channels::All).since("7.0.0").doc(
         "shardchannel [shardchannel ...]",
         "Listens for messages published to shard channels.",
     ),
@@ -35,11 +37,13 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("7.0.0")
         .doc("[shardchannel [shardchannel ...]]", "Stops listening to shard channels."),
     row("PUBLISH", 3, publish)
+        .channels(Channels::First)
         .fast()
         .flags(Flags::MAY_REPLICATE)
         .since("2.0.0")
         .doc("channel message", "Posts a message to a channel."),
     row("SPUBLISH", 3, spublish)
+        .channels(Channels::First)
         .fast()
         .flags(Flags::MAY_REPLICATE)
         .since("7.0.0")
@@ -57,10 +61,11 @@ pub(super) const COMMANDS: &[Spec] = &[
             row("SHARDNUMSUB", -2, shardnumsub)
                 .since("7.0.0")
                 .doc("[shardchannel [shardchannel ...]]", "Returns a count of shard subscribers."),
-            row("HELP", 2, help).doc("", "Returns helpful text about the subcommands."),
+            Spec::new("HELP", 2, help)
+                .always()
+                .doc("", "Returns helpful text about the subcommands."),
         ],
     )
-    .of(Categories::PUBSUB)
     .since("2.8.0")
     .doc("subcommand", "A container for Pub/Sub commands."),
 ];
@@ -85,6 +90,7 @@ fn count(session: &Session, subject: Subject) -> usize {
 fn add(ctx: &mut Ctx<'_>, args: Args<'_>, subject: Subject, word: &str) -> Done {
     for name in args.from(1).iter() {
         if names(ctx.session, subject).insert(name.into()) {
+            ctx.session.name_bytes += name.len();
             ctx.server.pubsub.subscribe(subject, name, &ctx.session.client);
         }
         confirm(ctx, word, Some(name), subject);
@@ -112,6 +118,7 @@ fn remove(ctx: &mut Ctx<'_>, args: Args<'_>, subject: Subject, word: &str) -> Do
 
 fn drop_one(ctx: &mut Ctx<'_>, subject: Subject, name: &[u8]) {
     if names(ctx.session, subject).remove(name) {
+        ctx.session.name_bytes -= name.len();
         ctx.server.pubsub.unsubscribe(subject, name, ctx.session.id());
     }
 }
@@ -127,6 +134,7 @@ fn confirm(ctx: &mut Ctx<'_>, word: &str, name: Option<&[u8]>, subject: Subject)
 pub(super) fn forget(ctx: &mut Ctx<'_>) {
     for subject in [Subject::Channel, Subject::Pattern, Subject::ShardChannel] {
         for name in std::mem::take(names(ctx.session, subject)) {
+            ctx.session.name_bytes -= name.len();
             ctx.server.pubsub.unsubscribe(subject, &name, ctx.session.id());
         }
     }
@@ -159,16 +167,17 @@ fn sunsubscribe(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 fn publish(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let received = ctx.publish(&args[1], &args[2]);
     ctx.reply.len(received);
-    Ok(Outcome::Unchanged)
+    Ok(Outcome::Told)
 }
 
 fn spublish(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let limit = ctx.server.config.client_output_buffer_limit.pubsub;
-    let own = Some((ctx.session.id(), &mut ctx.reply));
+    let is_alone = !ctx.session.in_script && !ctx.session.in_exec;
+    let own = is_alone.then_some((ctx.session.id(), &mut ctx.reply));
     let pubsub = &ctx.server.pubsub;
     let received = pubsub.publish_to_shard(&args[1], &args[2], limit, ctx.now, own);
     ctx.reply.len(received);
-    Ok(Outcome::Unchanged)
+    Ok(Outcome::Told)
 }
 
 fn channels(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -183,8 +192,8 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>, subject: Subject) -> Done {
     if args.len() > 3 {
         return Err(super::wrong_subcommand(ctx, args));
     }
-    let pattern = args.get(2);
-    let matches = |name: &&[u8]| pattern.is_none_or(|pattern| glob::matches(pattern, name, false));
+    let glob = args.get(2).map(|pattern| Glob::new(pattern, false));
+    let matches = |name: &&[u8]| glob.as_ref().is_none_or(|glob| glob.matches(name));
     let found: Vec<_> = ctx.server.pubsub.names(subject).filter(matches).collect();
     ctx.reply.array(found.len());
     found.iter().for_each(|name| ctx.reply.bulk(name));

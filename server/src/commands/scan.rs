@@ -3,15 +3,16 @@
 use super::args::{is, parse_int};
 use super::{CommandError, Ctx};
 use crate::resp::{Args, Reply};
-use crate::store::{Kind, glob};
+use crate::store::Kind;
+use crate::store::glob::Glob;
 
 /// Where a scan goes on, and what it is to show.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct ScanOptions<'a> {
     /// Where to go on; 0 = from the start.
     pub(super) cursor: u64,
     /// MATCH.
-    pattern: Option<&'a [u8]>,
+    pattern: Option<Glob<'a>>,
     /// COUNT: about how much to visit.
     pub(super) count: usize,
     /// TYPE, of SCAN alone.
@@ -65,7 +66,7 @@ impl<'a> ScanOptions<'a> {
                     };
                 }
                 Some(value) if is(option, "MATCH") => {
-                    options.pattern = (value != b"*").then_some(value);
+                    options.pattern = (value != b"*").then(|| Glob::new(value, false));
                 }
                 Some(value) if types && is(option, "TYPE") => options.of_type = Some(value),
                 _ if values && is(option, "NOVALUES") => {
@@ -80,7 +81,7 @@ impl<'a> ScanOptions<'a> {
 
     /// Whether a name is to be shown.
     pub(super) fn matches(&self, name: &[u8]) -> bool {
-        self.pattern.is_none_or(|pattern| glob::matches(pattern, name, false))
+        self.pattern.as_ref().is_none_or(|glob| glob.matches(name))
     }
 
     /// Writes the cursor and the page.
@@ -105,9 +106,12 @@ pub(super) fn is_absent<K: Kind>(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<bo
     Ok(absent)
 }
 
-/// A cursor as Redis 7.0 takes it (`strtoul`): digits, a sign allowed, nothing around them.
+/// A cursor as Redis 7.0 takes it: as `strtoul` takes a C string, which ends at a zero byte, is 0
+/// if it is empty; digits, a sign allowed, nothing around them.
 fn parse_cursor(text: &[u8]) -> Result<u64, CommandError> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     let (negative, digits) = match text {
+        [] => return Ok(0),
         [b'-', digits @ ..] => (true, digits),
         [b'+', digits @ ..] => (false, digits),
         digits => (false, digits),

@@ -1,10 +1,9 @@
-//! Commands on the server as a whole: TIME, ROLE, WAIT, SHUTDOWN and friends.
+//! Commands on the server as a whole: TIME, SHUTDOWN and friends.
 
-use super::args::{int, is, parse_int};
-use super::spec::{Categories, Flags, Handler};
+use super::args::is;
+use super::spec::{Flags, Handler};
 use super::{Action, CommandError, Ctx, Done, Outcome, Spec};
 use crate::resp::Args;
-use crate::session::Waiting;
 
 const fn cluster(name: &'static str, arity: i32, handler: Handler) -> Spec {
     Spec::new(name, arity, handler).flags(Flags::STALE).since("3.0.0")
@@ -17,25 +16,6 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("2.6.0")
         .tips(&["nondeterministic_output"])
         .doc("", "Returns the server time."),
-    Spec::new("LASTSAVE", 1, lastsave)
-        .fast()
-        .always()
-        .of(Categories::ADMIN.with(Categories::DANGEROUS))
-        .tips(&["nondeterministic_output"])
-        .doc("", "Returns the Unix timestamp of the last successful save to disk."),
-    Spec::new("ROLE", 1, role)
-        .fast()
-        .no_script()
-        .always()
-        .of(Categories::ADMIN.with(Categories::DANGEROUS))
-        .since("2.8.12")
-        .doc("", "Returns the replication role."),
-    Spec::new("WAIT", 3, wait)
-        .flags(Flags::BLOCKING)
-        .of(Categories::CONNECTION)
-        .since("3.0.0")
-        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
-        .doc("numreplicas timeout", "Blocks until writes have reached a number of replicas."),
     Spec::new("SHUTDOWN", -1, shutdown)
         .admin()
         .no_script()
@@ -80,37 +60,6 @@ fn time(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     ctx.reply.bulk_int((now / 1_000_000) as i64);
     ctx.reply.bulk_int((now % 1_000_000) as i64);
     Ok(Outcome::Unchanged)
-}
-
-fn lastsave(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
-    ctx.reply.int((ctx.server.started / 1000) as i64);
-    Ok(Outcome::Unchanged)
-}
-
-fn role(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
-    ctx.reply.array(3);
-    ctx.reply.text("master");
-    ctx.reply.int(0);
-    ctx.reply.array(0);
-    Ok(Outcome::Unchanged)
-}
-
-fn wait(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let replicas = int(args, 1)?;
-    let timeout = parse_int(&args[2]).ok_or(CommandError::TIMEOUT_NOT_AN_INTEGER)?;
-    if timeout < 0 {
-        return Err(CommandError::TIMEOUT_NEGATIVE);
-    }
-    if replicas <= 0 || ctx.session.in_exec || ctx.session.in_script {
-        ctx.reply.int(0);
-        return Ok(Outcome::Unchanged);
-    }
-    let until = (timeout > 0).then(|| ctx.now.saturating_add(timeout as u64));
-    ctx.session.waiting = Some(Waiting::Replicas { until });
-    if let Some(until) = until {
-        ctx.server.waits.add(&ctx.session.client, until);
-    }
-    Ok(Outcome::Then(Action::Wait))
 }
 
 fn shutdown(_: &mut Ctx<'_>, args: Args<'_>) -> Done {

@@ -7,7 +7,7 @@ use super::scan::ScanOptions;
 use super::spec::{Categories, KeyFlags, KeySpec, key};
 use super::{CommandError, Ctx, Done, Outcome, Spec};
 use crate::config::NotifyFlags;
-use crate::resp::{Args, OwnedRequest};
+use crate::resp::Args;
 use crate::store::Set;
 
 const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Spec {
@@ -224,9 +224,14 @@ fn spop(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         return Ok(Outcome::Unchanged);
     }
     members_gone(ctx, "spop", key, emptied);
-    Ok(ctx.wrote_as(|| {
-        let head = [b"SREM".as_slice(), key].into_iter();
-        [OwnedRequest::new(head.chain(popped.iter().map(Vec::as_slice)))]
+    Ok(ctx.wrote_as(|effect| {
+        // As Redis states it: a count that takes all deletes the key.
+        if emptied && count.is_some() {
+            effect.request([b"DEL", key]);
+        } else {
+            let head = [b"SREM".as_slice(), key].into_iter();
+            effect.request(head.chain(popped.iter().map(Vec::as_slice)));
+        }
     }))
 }
 
@@ -252,28 +257,27 @@ fn srandmember(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         ctx.reply.array(0);
         return Ok(Outcome::Unchanged);
     };
-    let mut all: Vec<_> = set.iter().collect();
-    if count < 0 {
+    let all: Vec<_> = set.iter().collect();
+    let Ok(wanted) = usize::try_from(count) else {
         ctx.reply.array(count.unsigned_abs() as usize);
         for _ in 0..count.unsigned_abs() {
+            if ctx.reply.is_too_long() {
+                break;
+            }
             ctx.reply.bulk(&all[rng.usize(..all.len())]);
         }
         return Ok(Outcome::Unchanged);
-    }
-    let wanted = (count as usize).min(all.len());
-    for at in 0..if wanted < all.len() { wanted } else { 0 } {
-        let other = rng.usize(at..all.len());
-        all.swap(at, other);
-    }
-    ctx.reply.array(wanted);
-    all[..wanted].iter().for_each(|member| ctx.reply.bulk(member));
+    };
+    let chosen = super::hashes::choose(all, wanted, &mut rng);
+    ctx.reply.array(chosen.len());
+    chosen.iter().for_each(|member| ctx.reply.bulk(member));
     Ok(Outcome::Unchanged)
 }
 
 fn smove(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let (from, to, member) = (args.at(1), args.at(2), args.at(3));
     let limits = ctx.data.encodings().set;
-    let Some(has) = ctx.data.read::<Set>(from)?.map(|set| set.contains(member)) else {
+    let Some(has) = ctx.data.write::<Set>(from)?.map(|set| set.contains(member)) else {
         ctx.reply.int(0);
         return Ok(Outcome::Unchanged);
     };
@@ -367,7 +371,7 @@ fn store(ctx: &mut Ctx<'_>, args: Args<'_>, how: Combine, event: &str) -> Done {
     let (to, limits) = (args.at(1), ctx.data.encodings().set);
     ctx.reply.len(members.len());
     if members.is_empty() {
-        if ctx.data.remove(to).is_none() {
+        if !ctx.data.remove(to) {
             return Ok(Outcome::Unchanged);
         }
         ctx.changed(NotifyFlags::GENERIC, "del", to);

@@ -1,6 +1,6 @@
 //! SLOWLOG: requests that took long.
 
-use super::args::parse_int;
+use super::args::{is, parse_int};
 use super::spec::{Flags, Handler};
 use super::{Command, CommandError, Ctx, Done, Outcome, Spec};
 use crate::clock::Micros;
@@ -17,10 +17,12 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
         sub("GET", -2, get).doc("[count]", "Returns the slow log's entries."),
         sub("LEN", 2, len).doc("", "Returns the number of entries in the slow log."),
         sub("RESET", 2, reset).doc("", "Clears all entries from the slow log."),
-        sub("HELP", 2, help).doc("", "Returns helpful text about the subcommands."),
+        Spec::new("HELP", 2, help)
+            .always()
+            .since("6.2.0")
+            .doc("", "Returns helpful text about the subcommands."),
     ],
 )
-.admin()
 .since("2.2.12")
 .doc("subcommand", "A container for slow log commands.")];
 
@@ -57,10 +59,31 @@ fn keep(ctx: &mut Ctx<'_>, args: Args<'_>, took: Micros) {
 fn shorten(args: Args<'_>) -> Vec<Vec<u8>> {
     let shown = if args.len() > KEPT_ARGUMENTS { KEPT_ARGUMENTS - 1 } else { args.len() };
     let mut kept: Vec<Vec<u8>> = args.first(shown).iter().map(shorten_one).collect();
+    for (at, arg) in kept.iter_mut().enumerate() {
+        if is_secret(args, at) {
+            *arg = b"(redacted)".to_vec();
+        }
+    }
     if shown < args.len() {
         kept.push(format!("... ({} more arguments)", args.len() - shown).into_bytes());
     }
     kept
+}
+
+/// Settings whose values are passwords.
+const SECRET_SETTINGS: &[&str] = &["requirepass", "masterauth", "masteruser", "tls-key-file-pass"];
+
+/// Whether an argument tells a password: it is not kept.
+fn is_secret(args: Args<'_>, at: usize) -> bool {
+    let is_at = |at: usize, word: &str| args.get(at).is_some_and(|arg| is(arg, word));
+    if is_at(0, "ACL") {
+        return is_at(1, "SETUSER") && at >= 2;
+    }
+    if is_at(0, "CONFIG") && is_at(1, "SET") {
+        return at >= 3 && at % 2 == 1 && SECRET_SETTINGS.iter().any(|name| is_at(at - 1, name));
+    }
+    let follows = |back: usize| at >= back && is_at(at - back, "AUTH");
+    is_at(0, "HELLO") && at > 2 && (follows(1) || follows(2))
 }
 
 fn shorten_one(arg: &[u8]) -> Vec<u8> {

@@ -23,6 +23,8 @@ pub struct Spec {
     pub flags: Flags,
     /// Where its keys are.
     pub keys: &'static [KeySpec],
+    /// Which of its arguments are channels.
+    pub channels: Channels,
     /// ACL categories beside those that follow from the flags.
     pub categories: Categories,
     /// Arguments as the documentation writes them: `key field value [field value ...]`.
@@ -37,6 +39,20 @@ pub struct Spec {
     pub tips: &'static [&'static str],
     /// A container's subcommands.
     pub subcommands: &'static [Spec],
+}
+
+/// Which of a command's arguments are channels that its user must be allowed to use. Leaving one
+/// is allowed to everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channels {
+    /// None.
+    None,
+    /// The first.
+    First,
+    /// All.
+    All,
+    /// All, and they are patterns.
+    Patterns,
 }
 
 /// A set of bits with names.
@@ -115,6 +131,21 @@ bits! {
         NO_MULTI = 24, "no_multi";
         /// May be called without keys although it can take some.
         NO_MANDATORY_KEYS = 25, "no_mandatory_keys";
+    }
+}
+
+impl Flags {
+    /// The flags of requests that are executed together: what any of them needs, and of what is
+    /// allowed only that which all are.
+    pub const fn together(self, other: Flags) -> Flags {
+        let needs = Flags::WRITE
+            .with(Flags::READONLY)
+            .with(Flags::DENY_OOM)
+            .with(Flags::MAY_REPLICATE)
+            .with(Flags::NO_ASYNC_LOADING);
+        let allowed = Flags::STALE.with(Flags::LOADING);
+        let forbidden = Flags(allowed.0 & !other.0);
+        self.with(Flags(needs.0 & other.0)).without(forbidden)
     }
 }
 
@@ -247,6 +278,7 @@ impl Spec {
             handler,
             flags: Flags(0),
             keys: &[],
+            channels: Channels::None,
             categories: Categories(0),
             syntax: "",
             summary: "",
@@ -321,6 +353,12 @@ impl Spec {
     /// Its keys, in the general form.
     pub const fn key_specs(mut self, keys: &'static [KeySpec]) -> Self {
         self.keys = keys;
+        self
+    }
+
+    /// Its channels.
+    pub const fn channels(mut self, channels: Channels) -> Self {
+        self.channels = channels;
         self
     }
 
@@ -422,9 +460,7 @@ impl KeySpec {
                 (start, last.min(end), step)
             }
             Find::Count { count, first, step } => {
-                let Some(number) = args.get(start + count).and_then(super::args::parse_int) else {
-                    return;
-                };
+                let number = args.get(start + count).map_or(0, super::args::leading_int);
                 let first = start + first;
                 let room = args.len() as i64 - first as i64;
                 if number <= 0 || number > room {
@@ -433,10 +469,12 @@ impl KeySpec {
                 (first, first as i64 + (number - 1) * step as i64, step)
             }
         };
+        let flags =
+            if self.flags.has(KeyFlags::VARIABLE_FLAGS) { flags_of_set(args) } else { self.flags };
         let mut at = first;
         while at as i64 <= last {
             if let Some(key) = args.get(at) {
-                visit(key, self.flags);
+                visit(key, flags);
             }
             at += step.max(1);
         }
@@ -453,6 +491,16 @@ impl KeySpec {
                 (0..=last).rev().find(|at| super::args::is(&args[*at], word)).map(|at| at + 1)
             }
         }
+    }
+}
+
+/// What SET, the one command whose arguments say so, does to its key.
+fn flags_of_set(args: Args<'_>) -> KeyFlags {
+    let returns = args.iter().skip(3).any(|arg| super::args::is(arg, "GET"));
+    if returns {
+        KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::UPDATE)
+    } else {
+        KeyFlags::OW.with(KeyFlags::UPDATE)
     }
 }
 

@@ -4,8 +4,8 @@ use super::args::{self, Unit, int, is, parse_int};
 use super::spec::{Categories, KeyFlags, KeySpec, key};
 use super::{CommandError, Ctx, Done, Outcome, Spec, decimal};
 use crate::config::NotifyFlags;
-use crate::resp::{Args, OwnedRequest};
-use crate::store::Str;
+use crate::resp::Args;
+use crate::store::{Str, StrRef};
 
 const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Spec {
     Spec::new(name, arity, handler).of(Categories::STRING)
@@ -214,7 +214,7 @@ fn deadline(ctx: &Ctx<'_>, text: &[u8], unit: Unit, relative: bool) -> Result<i6
 /// Puts a string under a key, which loses its old value and, unless it is kept, its deadline.
 fn put(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], deadline: Option<i64>, keep: bool) {
     let kept = if keep { ctx.data.peek(key).and_then(|object| object.deadline()) } else { None };
-    ctx.data.insert(key, Str::new(value));
+    ctx.data.insert_text(key, value);
     match deadline {
         Some(at) => {
             ctx.data.set_deadline(key, Some(at as u64));
@@ -233,21 +233,22 @@ fn put(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], deadline: Option<i64>, keep:
 
 /// A deadline that is past already ends the key at once.
 fn end_if_past(ctx: &mut Ctx<'_>, key: &[u8], deadline: Option<i64>) {
-    if deadline.is_some_and(|at| at <= ctx.now as i64) {
+    if deadline.is_some_and(|at| ctx.is_past(at)) {
         while let Some(due) = ctx.data.end_if_due(key) {
             ctx.ended(due);
         }
     }
 }
 
-fn set_effect(ctx: &Ctx<'_>, key: &[u8], value: &[u8], deadline: Option<i64>) -> Outcome {
-    ctx.wrote_as(|| match deadline {
-        Some(at) if at <= ctx.now as i64 => vec![OwnedRequest::new([b"DEL", key])],
+fn set_effect(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], deadline: Option<i64>) -> Outcome {
+    let is_past = deadline.is_some_and(|at| ctx.is_past(at));
+    ctx.wrote_as(|effect| match deadline {
+        Some(_) if is_past => effect.request([b"DEL", key]),
         Some(at) => {
             let at = at.to_string();
-            vec![OwnedRequest::new([b"SET", key, value, b"PXAT", at.as_bytes()])]
+            effect.request([b"SET", key, value, b"PXAT", at.as_bytes()]);
         }
-        None => vec![OwnedRequest::new([b"SET", key, value])],
+        None => effect.request([b"SET", key, value]),
     })
 }
 
@@ -258,7 +259,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let exists = if options.get {
         let old = ctx.data.read::<Str>(key)?;
         match old {
-            Some(old) => ctx.reply.bulk(&old.bytes()),
+            Some(old) => ctx.reply.bulk(old.bytes()),
             None => ctx.reply.null(),
         }
         old.is_some()
@@ -276,14 +277,14 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         ctx.reply.ok();
     }
     if options.keep_ttl {
-        return Ok(ctx.wrote_as(|| [OwnedRequest::new([b"SET", key, value, b"KEEPTTL"])]));
+        return Ok(ctx.wrote_as(|effect| effect.request([b"SET", key, value, b"KEEPTTL"])));
     }
     Ok(set_effect(ctx, key, value, deadline))
 }
 
 fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     match ctx.data.read::<Str>(&args[1])? {
-        Some(value) => ctx.reply.bulk(&value.bytes()),
+        Some(value) => ctx.reply.bulk(value.bytes()),
         None => ctx.reply.null(),
     }
     Ok(Outcome::Unchanged)
@@ -291,7 +292,7 @@ fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn getset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     match ctx.data.read::<Str>(&args[1])? {
-        Some(value) => ctx.reply.bulk(&value.bytes()),
+        Some(value) => ctx.reply.bulk(value.bytes()),
         None => ctx.reply.null(),
     }
     put(ctx, &args[1], &args[2], None, false);
@@ -300,7 +301,7 @@ fn getset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn getdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     match ctx.data.read::<Str>(&args[1])? {
-        Some(value) => ctx.reply.bulk(&value.bytes()),
+        Some(value) => ctx.reply.bulk(value.bytes()),
         None => {
             ctx.reply.null();
             return Ok(Outcome::Unchanged);
@@ -308,13 +309,13 @@ fn getdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     ctx.data.remove(&args[1]);
     ctx.changed(NotifyFlags::GENERIC, "del", &args[1]);
-    Ok(ctx.wrote_as(|| [OwnedRequest::new([b"DEL", &args[1]])]))
+    Ok(ctx.wrote_as(|effect| effect.request([b"DEL", &args[1]])))
 }
 
 fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let options = Options::parse(args, 2, false)?;
     let key = args.at(1);
-    let value = ctx.data.read::<Str>(key)?.map(|value| value.bytes().into_owned());
+    let value = ctx.data.read::<Str>(key)?.map(|value| value.bytes().to_vec());
     let Some(value) = value else {
         ctx.reply.null();
         return Ok(Outcome::Unchanged);
@@ -322,22 +323,22 @@ fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let deadline = options.deadline(ctx)?;
     ctx.reply.bulk(&value);
     if let Some(at) = deadline {
-        if at <= ctx.now as i64 {
+        if ctx.is_past(at) {
             ctx.data.remove(key);
             ctx.changed(NotifyFlags::GENERIC, "del", key);
-            return Ok(ctx.wrote_as(|| [OwnedRequest::new([b"DEL", key])]));
+            return Ok(ctx.wrote_as(|effect| effect.request([b"DEL", key])));
         }
         ctx.data.set_deadline(key, Some(at as u64));
         ctx.changed(NotifyFlags::GENERIC, "expire", key);
-        return Ok(
-            ctx.wrote_as(|| [OwnedRequest::new([b"PEXPIREAT", key, at.to_string().as_bytes()])])
-        );
+        return Ok(ctx.wrote_as(|effect| {
+            effect.request([b"PEXPIREAT", key, at.to_string().as_bytes()]);
+        }));
     }
     let has_deadline = ctx.data.peek(key).is_some_and(|object| object.deadline().is_some());
     if options.persist && has_deadline {
         ctx.data.set_deadline(key, None);
         ctx.changed(NotifyFlags::GENERIC, "persist", key);
-        return Ok(ctx.wrote_as(|| [OwnedRequest::new([b"PERSIST", key])]));
+        return Ok(ctx.wrote_as(|effect| effect.request([b"PERSIST", key])));
     }
     Ok(Outcome::Unchanged)
 }
@@ -392,18 +393,20 @@ fn msetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     set_each(ctx, args);
     ctx.reply.int(1);
-    Ok(ctx.wrote_as(|| {
-        let pairs = args.from(1);
-        [OwnedRequest::new(std::iter::once(b"MSET".as_slice()).chain(pairs.iter()))]
+    Ok(ctx.wrote_as(|effect| {
+        effect.request(std::iter::once(b"MSET".as_slice()).chain(args.from(1).iter()));
     }))
 }
 
 fn mget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     ctx.reply.array(args.len() - 1);
     for key in args.from(1).iter() {
+        if ctx.reply.is_too_long() {
+            break;
+        }
         // A value of another type is no error here.
         match ctx.data.read::<Str>(key) {
-            Ok(Some(value)) => ctx.reply.bulk(&value.bytes()),
+            Ok(Some(value)) => ctx.reply.bulk(value.bytes()),
             _ => ctx.reply.null(),
         }
     }
@@ -417,10 +420,10 @@ fn check_length(ctx: &Ctx<'_>, length: usize) -> Result<(), CommandError> {
 
 fn append(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let (key, bytes) = (args.at(1), args.at(2));
-    let old = ctx.data.write::<Str>(key)?.map(|value| value.len());
+    let old = ctx.data.write::<Str>(key)?.map(|value| value.bytes().len());
     let length = match old {
         None => {
-            ctx.data.insert(key, Str::new(bytes));
+            ctx.data.insert_text(key, bytes);
             bytes.len()
         }
         Some(length) => {
@@ -437,7 +440,7 @@ fn append(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn strlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let length = ctx.data.read::<Str>(&args[1])?.map_or(0, Str::len);
+    let length = ctx.data.read::<Str>(&args[1])?.map_or(0, StrRef::len);
     ctx.reply.len(length);
     Ok(Outcome::Unchanged)
 }
@@ -469,7 +472,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     if offset < 0 {
         return Err(CommandError::OFFSET_OUT_OF_RANGE);
     }
-    let old = ctx.data.write::<Str>(key)?.map(|value| value.len());
+    let old = ctx.data.write::<Str>(key)?.map(|value| value.bytes().len());
     if bytes.is_empty() {
         ctx.reply.len(old.unwrap_or(0));
         return Ok(Outcome::Unchanged);
@@ -477,12 +480,12 @@ fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let offset = offset as usize;
     check_length(ctx, offset.saturating_add(bytes.len()))?;
     if old.is_none() {
-        ctx.data.insert(key, Str::Grown(Vec::new()));
+        ctx.data.insert_text(key, b"");
     }
     let length = match ctx.data.write::<Str>(key)? {
         Some(mut value) => {
             value.set_range(offset, bytes);
-            value.len()
+            value.bytes().len()
         }
         None => 0,
     };
@@ -511,16 +514,14 @@ fn decrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn add(ctx: &mut Ctx<'_>, key: &[u8], by: i64) -> Done {
+    let mut digits = itoa::Buffer::new();
     let Some(mut value) = ctx.data.write::<Str>(key)? else {
-        ctx.data.insert(key, Str::from_int(by));
+        ctx.data.insert_text(key, digits.format(by).as_bytes());
         return incremented(ctx, key, by);
     };
-    let old = match value.as_int() {
-        Some(old) => old,
-        None => parse_int(&value.bytes()).ok_or(CommandError::NOT_AN_INTEGER)?,
-    };
+    let old = parse_int(value.bytes()).ok_or(CommandError::NOT_AN_INTEGER)?;
     let new = old.checked_add(by).ok_or(CommandError::OVERFLOW)?;
-    *value = Str::from_int(new);
+    value.set(digits.format(new).as_bytes());
     drop(value);
     incremented(ctx, key, new)
 }
@@ -533,20 +534,19 @@ fn incremented(ctx: &mut Ctx<'_>, key: &[u8], new: i64) -> Done {
 
 fn incrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let key = args.at(1);
-    let old = ctx.data.write::<Str>(key)?.map(|value| value.bytes().into_owned());
+    let old = ctx.data.write::<Str>(key)?.map(|value| value.bytes().to_vec());
     let old = match old {
         None => decimal::ZERO,
         Some(text) => decimal::parse(&text).ok_or(CommandError::NOT_A_FLOAT)?,
     };
     let by = decimal::parse(&args[2]).ok_or(CommandError::NOT_A_FLOAT)?;
     let new = decimal::add(old, by).ok_or(CommandError::NAN_OR_INFINITY)?.to_string();
-    let whole = Str::Whole(new.as_bytes().into());
-    if ctx.data.peek(key).is_none() {
-        ctx.data.insert(key, whole);
-    } else if let Some(mut value) = ctx.data.write::<Str>(key)? {
-        *value = whole;
+    if let Some(mut value) = ctx.data.write::<Str>(key)? {
+        value.set_computed(new.as_bytes());
+    } else {
+        ctx.data.insert(key, Str::computed(new.as_bytes()));
     }
     ctx.changed(NotifyFlags::STRING, "incrbyfloat", key);
     ctx.reply.text(&new);
-    Ok(ctx.wrote_as(|| [OwnedRequest::new([b"SET", key, new.as_bytes(), b"KEEPTTL"])]))
+    Ok(ctx.wrote_as(|effect| effect.request([b"SET", key, new.as_bytes(), b"KEEPTTL"])))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use super::{CommandError, FAMILIES, Spec};
 use crate::resp::Args;
@@ -28,27 +28,35 @@ impl Eq for Command {}
 #[derive(Debug)]
 pub struct CommandTable {
     /// By lower-case name.
-    by_name: HashMap<Vec<u8>, Entry, foldhash::fast::FixedState>,
+    by_name: HashTable<Entry>,
     /// `name` or `container|subcommand` in lower case, by number.
     names: Vec<Arc<str>>,
     all: Vec<Command>,
 }
 
+/// A name as it is looked for: its first and last eight bytes in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Name {
+    first: u64,
+    last: u64,
+    length: usize,
+}
+
 #[derive(Debug)]
 struct Entry {
+    /// In lower case.
+    name: Box<[u8]>,
+    known_by: Name,
     command: Command,
     subcommands: Vec<Command>,
 }
-
-/// Longer names than any command has.
-const LONGEST_NAME: usize = 64;
 
 impl CommandTable {
     /// All families' commands.
     pub fn new() -> Self {
         let mut table =
-            CommandTable { by_name: HashMap::default(), names: Vec::new(), all: Vec::new() };
-        for spec in FAMILIES.iter().flat_map(|family| family.iter()) {
+            CommandTable { by_name: HashTable::new(), names: Vec::new(), all: Vec::new() };
+        for spec in FAMILIES.iter().flat_map(|(_, family)| family.iter()) {
             let name = spec.name.to_ascii_lowercase();
             let command = table.add(spec, name.clone());
             let subcommands = spec
@@ -56,7 +64,7 @@ impl CommandTable {
                 .iter()
                 .map(|sub| table.add(sub, format!("{name}|{}", sub.name.to_ascii_lowercase())))
                 .collect();
-            table.by_name.insert(name.into_bytes(), Entry { command, subcommands });
+            table.enter(name.into_bytes(), command, subcommands);
         }
         table
     }
@@ -100,8 +108,7 @@ impl CommandTable {
 
     /// The subcommands of a container.
     pub fn subcommands(&self, container: Command) -> &[Command] {
-        self.by_name
-            .get(self.name(container).as_bytes())
+        self.entry(self.name(container).as_bytes())
             .map_or(&[], |entry| entry.subcommands.as_slice())
     }
 
@@ -134,24 +141,67 @@ impl CommandTable {
 
     /// Gives a command another name; an empty one takes it away. False: there is no `name`.
     pub fn rename(&mut self, name: &[u8], to: &[u8]) -> bool {
-        let Some(entry) = self.by_name.remove(name.to_ascii_lowercase().as_slice()) else {
+        let wanted = Name::of(name);
+        let Ok(found) = self.by_name.find_entry(wanted.hash(), |entry| entry.is(wanted, name))
+        else {
             return false;
         };
+        let (entry, _) = found.remove();
         if !to.is_empty() {
-            self.by_name.insert(to.to_ascii_lowercase(), entry);
+            self.enter(to.to_ascii_lowercase(), entry.command, entry.subcommands);
         }
         true
     }
 
+    fn enter(&mut self, name: Vec<u8>, command: Command, subcommands: Vec<Command>) {
+        let known_by = Name::of(&name);
+        let entry = Entry { name: name.into(), known_by, command, subcommands };
+        self.by_name.insert_unique(known_by.hash(), entry, |entry| entry.known_by.hash());
+    }
+
     #[inline]
     fn entry(&self, name: &[u8]) -> Option<&Entry> {
-        let mut lower = [0; LONGEST_NAME];
-        let lower = lower.get_mut(..name.len())?;
-        for (to, from) in lower.iter_mut().zip(name) {
-            *to = from.to_ascii_lowercase();
-        }
-        self.by_name.get(&*lower)
+        let wanted = Name::of(name);
+        self.by_name.find(wanted.hash(), |entry| entry.is(wanted, name))
     }
+}
+
+impl Name {
+    /// What tells names of up to 16 bytes apart, in any case.
+    #[inline]
+    fn of(name: &[u8]) -> Self {
+        let last = name.last_chunk().map_or(0, |eight| lower(u64::from_le_bytes(*eight)));
+        let first = match name {
+            [a, b, c, d, ..] if name.len() < 8 => {
+                // Two halves that overlap: nothing is left out, whatever the length.
+                let [.., w, x, y, z] = name else { return Name::default() };
+                u64::from_le_bytes([*a, *b, *c, *d, *w, *x, *y, *z])
+            }
+            _ if name.len() < 8 => name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)),
+            _ => name.first_chunk().map_or(0, |eight| u64::from_le_bytes(*eight)),
+        };
+        Name { first: lower(first), last, length: name.len() }
+    }
+
+    #[inline]
+    fn hash(self) -> u64 {
+        // Two odd constants of many bits spread what tells names apart over the whole hash.
+        let mixed = (self.first ^ self.last.rotate_left(29) ^ self.length as u64)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
+    }
+}
+
+/// Eight bytes, those of them in lower case that are ASCII capitals.
+#[inline]
+fn lower(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    // Bit 7 of each byte tells: it is at least `A`, it is beyond `Z`, it is ASCII.
+    let low = word & (ONES * 0x7f);
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let beyond_z = low + ONES * (0x80 - b'Z' as u64 - 1);
+    let capital = from_a & !beyond_z & !word & (ONES * 0x80);
+    word | capital >> 2
 }
 
 impl Default for CommandTable {
@@ -161,10 +211,48 @@ impl Default for CommandTable {
 }
 
 impl Entry {
+    #[inline]
+    fn is(&self, wanted: Name, name: &[u8]) -> bool {
+        // Longer names have bytes between the first and the last eight.
+        self.known_by == wanted && (name.len() <= 16 || self.name.eq_ignore_ascii_case(name))
+    }
+
     fn subcommand(&self, name: &[u8]) -> Option<Command> {
         self.subcommands
             .iter()
             .find(|command| name.eq_ignore_ascii_case(command.spec.name.as_bytes()))
             .copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_found_in_any_case_and_nothing_else_is() {
+        let table = CommandTable::new();
+        for command in table.top_level() {
+            let name = table.name(command).as_bytes();
+            assert_eq!(table.named(name), Some(command));
+            assert_eq!(table.named(&name.to_ascii_uppercase()), Some(command));
+            for at in 0..name.len() {
+                let mut other = name.to_vec();
+                for byte in 0..=255 {
+                    other[at] = byte;
+                    let known = table.named(&other).filter(|found| *found == command);
+                    assert_eq!(known.is_some(), other.eq_ignore_ascii_case(name), "{other:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_renamed_command_goes_by_its_new_name_alone() {
+        let mut table = CommandTable::new();
+        let get = table.named(b"get").expect("it is there");
+        assert!(table.rename(b"GET", b"Fetch") && !table.rename(b"GET", b"again"));
+        assert_eq!((table.named(b"get"), table.named(b"FETCH")), (None, Some(get)));
+        assert!(table.rename(b"fetch", b"") && table.named(b"fetch").is_none());
     }
 }

@@ -1,12 +1,12 @@
 //! Transactions: MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::spec::{Categories, Flags, Handler};
-use super::{CommandError, Ctx, Done, Outcome, Spec};
+use super::{Command, CommandError, Ctx, Done, Outcome, Spec};
 use crate::resp::Args;
-use crate::session::{Transaction, Watched};
+use crate::session::{Queued, Transaction, Watched};
+use crate::store::Watcher;
 
 const fn row(name: &'static str, arity: i32, handler: Handler) -> Spec {
     Spec::new(name, arity, handler)
@@ -70,19 +70,37 @@ fn exec(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     let outer = std::mem::replace(&mut ctx.session.in_exec, true);
     ctx.reply.array(transaction.queue.len());
     for queued in &transaction.queue {
-        ctx.door.call(ctx, queued.command, queued.request.args());
+        let too_long = ctx.reply.is_too_long().then(|| ctx.reply.mark());
+        execute_queued(ctx, queued);
+        if let Some(mark) = too_long {
+            // It is executed all the same, but nobody will read the reply.
+            ctx.reply.rollback(mark);
+        }
     }
     ctx.session.in_exec = outer;
     ctx.server.effects.end_group();
     Ok(Outcome::Unchanged)
 }
 
+/// Executes a queued request, unless its user may no longer do so.
+fn execute_queued(ctx: &mut Ctx<'_>, queued: &Queued<Command>) {
+    let args = queued.request.args();
+    match super::acl::check_queued(ctx, queued.command, args) {
+        Ok(()) => {
+            ctx.door.call(ctx, queued.command, args);
+        }
+        Err(error) => {
+            ctx.server.stats.error(error.text());
+            ctx.reply.error(error.text());
+        }
+    }
+}
+
 /// Whether a watched key has come to its end since, without having been taken out yet.
 fn has_ended(ctx: &Ctx<'_>) -> bool {
     let now = ctx.data.now;
-    ctx.session.watched.iter().any(|watched| {
-        let db = ctx.data.keyspace.db(watched.db);
-        !watched.was_due && db.holds_due(&watched.key, now)
+    ctx.session.watched.iter().any(|(watched, watcher)| {
+        !watcher.was_due() && ctx.data.keyspace.db(watched.db).holds_due(&watched.key, now)
     })
 }
 
@@ -92,13 +110,15 @@ fn watch(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     for key in args.from(1).iter() {
         let db = ctx.data.db;
-        if ctx.session.watched.iter().any(|watched| watched.db == db && *watched.key == *key) {
+        let watched = Watched { db, key: key.into() };
+        if ctx.session.watched.contains_key(&watched) {
             continue;
         }
-        let dirty = Arc::clone(&ctx.session.dirty);
-        let was_due = ctx.data.db().holds_due(key, ctx.data.now);
-        ctx.data.db_mut().watch(key, &dirty);
-        ctx.session.watched.push(Watched { db, key: key.into(), was_due });
+        let is_due = ctx.data.db().holds_due(key, ctx.data.now);
+        let watcher = Watcher::new(&ctx.session.dirty, is_due);
+        ctx.data.db_mut().watch(key, &watcher);
+        ctx.session.name_bytes += key.len();
+        ctx.session.watched.insert(watched, watcher);
     }
     ctx.reply.ok();
     Ok(Outcome::Unchanged)
@@ -112,9 +132,9 @@ fn unwatch(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
 
 /// Ends all watching; the session is clean again.
 pub(super) fn forget_watched(ctx: &mut Ctx<'_>) {
-    let dirty = Arc::clone(&ctx.session.dirty);
-    for Watched { db, key, .. } in std::mem::take(&mut ctx.session.watched) {
-        ctx.data.keyspace.db_mut(db).unwatch(&key, &dirty);
+    for (Watched { db, key }, watcher) in std::mem::take(&mut ctx.session.watched) {
+        ctx.session.name_bytes -= key.len();
+        ctx.data.keyspace.db_mut(db).unwatch(&key, &watcher);
     }
-    dirty.store(false, Ordering::Relaxed);
+    ctx.session.dirty.store(false, Ordering::Relaxed);
 }

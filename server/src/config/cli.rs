@@ -1,12 +1,12 @@
 //! The command line: flags made from the table of settings.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, Command};
 
-use super::{Config, SETTINGS, settings};
+use super::{Config, Directive, SETTINGS, settings};
 
 /// What arguments and files came to.
 #[derive(Debug, Clone)]
@@ -17,6 +17,8 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// What the operator should know, a line each.
     pub warnings: Vec<String>,
+    /// `save` has been said: a further one adds to it.
+    has_said_save: bool,
 }
 
 /// Why the settings cannot be used, in a line that says how to mend it; or what `--help` and
@@ -29,7 +31,8 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
-    pub(super) fn new(text: impl Into<String>) -> Self {
+    /// An error of this text.
+    pub fn new(text: impl Into<String>) -> Self {
         ConfigError { text: text.into(), is_help: false }
     }
 }
@@ -52,8 +55,8 @@ impl Config {
     where
         I: IntoIterator<Item = OsString>,
     {
-        let found = command().try_get_matches_from(args).map_err(refused)?;
-        let mut loaded = Loaded { config: Config::default(), file: None, warnings: Vec::new() };
+        let found = command().try_get_matches_from(join_words(args)).map_err(refused)?;
+        let mut loaded = Loaded::new();
         if let Some(file) = found.get_one::<OsString>("FILE") {
             let file = PathBuf::from(file);
             loaded.read_file(&file, 0)?;
@@ -62,31 +65,90 @@ impl Config {
         for name in names() {
             let Some(values) = found.get_many::<String>(name) else { continue };
             let values: Vec<&str> = values.map(String::as_str).collect();
-            let at = format!("--{name}");
-            match name {
-                // Said several times, these make one value; of others the last one counts.
-                "bind" | "client-output-buffer-limit" | "save" => {
-                    loaded.set(name, &values.join(" "), &at)?;
+            if LINES.iter().any(|(known, ..)| *known == name) {
+                for value in values {
+                    repeat(&mut loaded.config, name, value)?;
                 }
-                _ => loaded.set(name, values.last().copied().unwrap_or("yes"), &at)?,
+            } else if REPEATED.contains(&name) {
+                // Said several times, these make one value; of others the last one counts.
+                loaded.set(name, &values.join(" "), None)?;
+            } else {
+                loaded.set(name, values.last().copied().unwrap_or("yes"), None)?;
             }
         }
+        loaded.spare_fixtures_the_disk();
+        Ok(loaded)
+    }
+
+    /// Reads the text of a config file; what it includes lies in the working directory.
+    ///
+    /// ```
+    /// let loaded = cloakroom::Config::from_text("port 7000\nmaxmemory 100mb")?;
+    /// assert_eq!((loaded.config.port, loaded.config.maxmemory), (7000, 100 << 20));
+    /// # Ok::<(), cloakroom::config::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A directive that is unknown, a value that is not permitted, an unreadable included file.
+    pub fn from_text(text: &str) -> Result<Loaded, ConfigError> {
+        let mut loaded = Loaded::new();
+        loaded.read_text(text, Path::new("the text"), 0)?;
         Ok(loaded)
     }
 }
 
+/// Takes one of the directives that may be repeated; all its words are one argument.
+fn repeat(config: &mut Config, name: &str, value: &str) -> Result<(), ConfigError> {
+    let at = format!("--{name}");
+    let words = super::file::words(value.as_bytes())
+        .ok_or_else(|| ConfigError::new(format!("{at}: quotes do not close")))?;
+    let words = words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    config.repeat(name, Directive { at, words });
+    Ok(())
+}
+
 impl Loaded {
-    /// Sets one directive that stands at `at`.
-    pub(super) fn set(&mut self, name: &str, value: &str, at: &str) -> Result<(), ConfigError> {
+    pub(super) fn new() -> Self {
+        let config = Config::default();
+        Loaded { config, file: None, warnings: Vec::new(), has_said_save: false }
+    }
+
+    /// A fixture that was told nothing of saving leaves no file behind, for the next test to load.
+    fn spare_fixtures_the_disk(&mut self) {
+        let is_fixture = self.config.exit_with_parent || self.config.test_control;
+        if is_fixture && !self.has_said_save {
+            self.config.save.clear();
+        }
+    }
+
+    /// Sets one directive that stands at `at`, a place in a file; None: it is a flag.
+    pub(super) fn set(
+        &mut self,
+        name: &str,
+        value: &str,
+        at: Option<&str>,
+    ) -> Result<(), ConfigError> {
+        let said = match at {
+            Some(at) => format!("{at}: {name}"),
+            None => format!("--{name}"),
+        };
+        let earlier = self.config.save.clone();
         match self.config.set_at_start(name, value) {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                self.warnings.push(format!("{at}: {name} is accepted and means nothing here"));
+            Ok(false) => {
+                // The first `save` takes the default's place, each further one adds to it.
+                let is_save = name.eq_ignore_ascii_case("save");
+                if is_save && std::mem::replace(&mut self.has_said_save, true) && !value.is_empty()
+                {
+                    self.config.save.splice(..0, earlier);
+                }
                 Ok(())
             }
-            Err(Some(why)) => {
-                Err(ConfigError::new(format!("{at}: {name} cannot be \"{value}\": {why}")))
+            Ok(true) => {
+                self.warnings.push(format!("{said} is accepted and means nothing here"));
+                Ok(())
             }
+            Err(Some(why)) => Err(ConfigError::new(format!("{said} cannot be \"{value}\": {why}"))),
             Err(None) => {
                 let nearest = names()
                     .max_by(|a, b| {
@@ -94,20 +156,68 @@ impl Loaded {
                     })
                     .unwrap_or_default();
                 Err(ConfigError::new(format!(
-                    "{at}: there is no setting \"{name}\"; the nearest is \"{nearest}\""
+                    "{}: there is no setting \"{name}\"; the nearest is \"{nearest}\"",
+                    at.unwrap_or("the flags")
                 )))
             }
         }
     }
 }
 
+/// Directives that may be said several times, each adding to the others.
+const REPEATED: &[&str] = &["bind", "client-output-buffer-limit", "save", "replicaof", "slaveof"];
+
+/// Whether a directive takes several words. What means nothing here takes whatever it is given, and
+/// what is unknown is told of elsewhere.
+pub(super) fn takes_words(name: &str) -> bool {
+    settings::find(name).is_none_or(|setting| setting.takes.contains(' '))
+}
+
+/// Makes one argument of a flag and its several words: as in Redis, all up to the next `--`.
+fn join_words(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    let mut words = None;
+    for arg in args {
+        let text = arg.to_string_lossy();
+        let flag = text.strip_prefix("--");
+        match (flag, words, joined.last_mut()) {
+            (None, Some(count), Some(last)) => {
+                last.push(if count == 0 { "=" } else { " " });
+                // A word of nothing (`--rename-command KEYS ''`) is one only between quotes.
+                last.push(if arg.is_empty() && count > 0 { OsStr::new("\"\"") } else { &arg });
+                words = Some(count + 1);
+                continue;
+            }
+            (Some(name), _, _) => words = takes_words(name).then_some(0),
+            _ => {}
+        }
+        joined.push(arg);
+    }
+    joined
+}
+
+/// Directives that are lines of words and may be repeated, what they take, and what they are for.
+pub const LINES: &[(&str, &str, &str)] = &[
+    ("user", "name rule ...", "A user and its rules, as ACL SETUSER takes them; may be repeated."),
+    (
+        "rename-command",
+        "name new-name",
+        "Another name for a command, \"\" for none; may be repeated.",
+    ),
+];
+
 fn names() -> impl Iterator<Item = &'static str> {
+    LINES.iter().map(|(name, ..)| *name).chain(settings())
+}
+
+/// The names of all settings.
+fn settings() -> impl Iterator<Item = &'static str> {
     SETTINGS.iter().flat_map(|setting| setting.names()).chain(settings::INERT.iter().map(|i| i.0))
 }
 
 fn command() -> Command {
     let file = Arg::new("FILE")
-        .help("A config file in redis.conf's syntax, read before the flags")
+        .help("A config file in redis.conf's syntax, read first; it stands before the flags")
         .value_parser(clap::value_parser!(OsString));
     let live = SETTINGS.iter().flat_map(|setting| {
         setting.names().map(move |name| {
@@ -120,6 +230,7 @@ fn command() -> Command {
             }
         })
     });
+    let repeated = LINES.iter().map(|(name, takes, doc)| flag(name).value_name(*takes).help(*doc));
     let inert = settings::INERT.iter().map(|(name, _)| flag(name).hide(true));
     Command::new("cloakroom")
         .version(env!("CARGO_PKG_VERSION"))
@@ -129,6 +240,7 @@ fn command() -> Command {
         )
         .arg(file)
         .args(live)
+        .args(repeated)
         .args(inert)
 }
 
@@ -137,11 +249,7 @@ fn flag(name: &'static str) -> Arg {
         .long(name)
         .action(ArgAction::Append)
         .value_parser(clap::value_parser!(String));
-    match name {
-        // These take several words, which must not be taken for the next flag.
-        "bind" | "client-output-buffer-limit" | "save" => arg.num_args(1..),
-        _ => arg.num_args(1).allow_hyphen_values(true),
-    }
+    arg.num_args(1).allow_hyphen_values(true)
 }
 
 fn refused(error: clap::Error) -> ConfigError {
@@ -170,6 +278,16 @@ mod tests {
     }
 
     #[test]
+    fn a_fixture_saves_only_when_it_is_told_to() {
+        let points = |args: &[&str]| load(args).expect("they are right").config.save.len();
+        assert_eq!(
+            (points(&[]), points(&["--exit-with-parent"]), points(&["--test-control"])),
+            (3, 0, 0)
+        );
+        assert_eq!(points(&["--test-control", "--save", "60", "1"]), 1);
+    }
+
+    #[test]
     fn flags_are_directives() {
         let loaded = load(&[
             "--port",
@@ -190,6 +308,50 @@ mod tests {
             (config.bind.join(" ").as_str(), config.slowlog_log_slower_than),
             ("127.0.0.1 ::1", -1)
         );
+    }
+
+    #[test]
+    fn save_points_add_up() {
+        let saves = |args: &[&str]| {
+            let config = load(args).expect("they are right").config;
+            config.get(|name| name == "save")[0].1.clone()
+        };
+        assert_eq!(saves(&[]), "3600 1 300 100 60 10000");
+        assert_eq!(saves(&["--save", "900", "1", "--save", "60", "5"]), "900 1 60 5");
+        assert_eq!(saves(&["--save", ""]), "");
+        let path = std::env::temp_dir().join(format!("cloakroom-save-{}.conf", std::process::id()));
+        std::fs::write(&path, "save 900 1\nsave 300 10\n").expect("it can be written");
+        let file = path.to_str().expect("a plain path");
+        assert_eq!(saves(&[file]), "900 1 300 10");
+        assert_eq!(saves(&[file, "--save", "60 7"]), "900 1 300 10 60 7");
+        assert_eq!(saves(&[file, "--save", ""]), "");
+        std::fs::remove_file(&path).expect("it was there");
+    }
+
+    #[test]
+    fn users_and_renamed_commands_are_lines_of_words() {
+        let loaded = load(&[
+            "--user",
+            "ann",
+            "on",
+            ">x",
+            "-@all",
+            "(+get ~a)",
+            "--user",
+            "bob on",
+            "--rename-command",
+            "KEYS",
+            "",
+            "--rename-command",
+            "GET FETCH",
+        ])
+        .expect("they are right");
+        let words = |lines: &[Directive]| -> Vec<Vec<String>> {
+            lines.iter().map(|line| line.words.clone()).collect()
+        };
+        let users: [&[&str]; 2] = [&["ann", "on", ">x", "-@all", "(+get", "~a)"], &["bob", "on"]];
+        assert_eq!(words(&loaded.config.users), users);
+        assert_eq!(words(&loaded.config.renamed_commands), [["KEYS", ""], ["GET", "FETCH"]]);
     }
 
     #[test]

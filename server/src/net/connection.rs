@@ -10,15 +10,18 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::commands::{Action, CommandError, Session, greet};
 use crate::engine::{ConnectionLimits, Engine, Flow, Turn};
+use crate::persistence::{self, Disk};
+use crate::replication::Fed;
 use crate::resp::{Args, Limits, Parsed, Protocol, ProtocolError, Reply, RequestParser};
-use crate::session::{Client, Waiting};
+use crate::session::{Client, End, ReplyMode, Transaction, Waiting};
+use crate::state::Running;
 
 /// How much one read takes in at most.
 const READ_AT_ONCE: usize = 64 * 1024;
@@ -28,6 +31,11 @@ const OUTPUT_HIGH_WATER: usize = 256 * 1024;
 
 /// With more than this unparsed, a connection that waits is not read on.
 const INPUT_WHILE_WAITING: usize = 64 * 1024;
+
+/// So many batches are executed before others get their turns.
+const BATCHES_AT_ONCE: usize = 4;
+/// How much a replica is sent at once.
+const FED_AT_ONCE: usize = 64 * 1024;
 
 /// What of a thread's shared reply buffer is kept between batches.
 const KEPT_OUTPUT: usize = 1024 * 1024;
@@ -52,6 +60,7 @@ struct Shared {
 pub struct Connection<S> {
     stream: S,
     engine: Arc<Engine>,
+    disk: Arc<dyn Disk>,
     actions: UnboundedSender<Action>,
     session: Parting,
     parser: RequestParser,
@@ -65,20 +74,50 @@ pub struct Connection<S> {
     /// To be sent, from `sent` on.
     output: Vec<u8>,
     sent: usize,
+    /// The stream itself holds nothing back.
+    is_flushed: bool,
     /// Nothing more is executed; what is written is sent, then the connection ends.
     closing: bool,
     /// The peer sends nothing more.
     at_end: bool,
     /// Bytes received and sent in all.
     traffic: (u64, u64),
+    /// The state of the buffers when it was last shown: bytes received, room for more, bytes to be
+    /// sent.
+    shown: (usize, usize, usize),
+    /// What is called when others have something to say, and how often they had when it was last
+    /// taken from the outbox.
+    waker: Option<Waker>,
+    heard: u64,
+    /// Batches that it may still execute before others get their turns.
+    batches_left: usize,
+    /// The server stops, and nothing was found to be in flight.
+    has_looked_twice: bool,
+    /// It is a replica's, and lets others add to the stream before it sends that.
+    is_gathering: bool,
+    /// What was written is held back until others have listened to what they were told.
+    holds_reply: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.session.client.listen(cx.waker());
-        SHARED.with_borrow_mut(|shared| self.advance(cx, shared))
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            self.waker = Some(cx.waker().clone());
+            self.session.client.listen(cx.waker());
+        }
+        let told = self.session.client.told();
+        let traffic = self.traffic;
+        self.batches_left = BATCHES_AT_ONCE;
+        let ended = SHARED.with_borrow_mut(|shared| self.advance(cx, shared));
+        let is_active = self.traffic != traffic;
+        self.show(is_active);
+        self.session.client.set_heard(told);
+        if self.unsent() < OUTPUT_HIGH_WATER {
+            self.heard = told;
+        }
+        ended
     }
 }
 
@@ -109,11 +148,12 @@ impl std::ops::DerefMut for Parting {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// A connection over `stream`. What its commands want done to the whole server goes to
-    /// `actions`.
+    /// A connection over `stream`. What its commands want saved goes to `disk`, what they want done
+    /// to the whole server to `actions`.
     pub fn new(
         stream: S,
         engine: Arc<Engine>,
+        disk: Arc<dyn Disk>,
         client: Arc<Client>,
         actions: UnboundedSender<Action>,
     ) -> Self {
@@ -121,6 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Connection {
             stream,
             engine,
+            disk,
             actions,
             session: Parting(Some(session)),
             parser: RequestParser::new(),
@@ -130,9 +171,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             has_news: false,
             output: Vec::new(),
             sent: 0,
+            is_flushed: true,
             closing: false,
             at_end: false,
             traffic: (0, 0),
+            shown: (0, 0, 0),
+            waker: None,
+            heard: 0,
+            batches_left: 0,
+            has_looked_twice: false,
+            holds_reply: false,
+            is_gathering: false,
         }
     }
 
@@ -142,13 +191,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.session.client.is_ending() {
                 return Poll::Ready(());
             }
-            self.take_news();
+            let has_left_news = self.take_news();
+            if self.holds_reply {
+                if !self.engine.clients().have_heard(self.session.id()) {
+                    return later(cx);
+                }
+                self.holds_reply = false;
+            }
             if self.flush(cx).is_err() {
                 return Poll::Ready(());
             }
-            let all_sent = self.unsent() == 0;
+            if has_left_news && self.unsent() < OUTPUT_HIGH_WATER {
+                continue;
+            }
+            if self.gathers() {
+                return later(cx);
+            }
+            if !self.feed_replica(cx, &mut shared.output) {
+                tracing::warn!(replica = self.session.id(), "closed: it lags too far behind");
+                return Poll::Ready(());
+            }
+            if self.batches_left == 0 {
+                return later(cx);
+            }
+            let all_sent = self.unsent() == 0 && self.is_flushed;
             if self.closing {
-                return if all_sent { Poll::Ready(()) } else { Poll::Pending };
+                return if all_sent { self.end(cx) } else { Poll::Pending };
             }
             let is_free = self.session.waiting.is_none() && self.unsent() < OUTPUT_HIGH_WATER;
             if is_free && self.has_news {
@@ -157,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             if self.at_end {
                 let is_over = all_sent || self.session.waiting.is_some();
-                return if is_over { Poll::Ready(()) } else { Poll::Pending };
+                return if is_over { self.end(cx) } else { Poll::Pending };
             }
             if !is_free
                 && (self.session.waiting.is_none() || self.input.len() >= INPUT_WHILE_WAITING)
@@ -168,16 +236,69 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Ok(0)) => self.at_end = true,
                 Poll::Ready(Ok(read)) => self.take_in(cx, read, is_free, shared),
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => {
-                    let is_over = self.session.client.is_finishing() && all_sent && is_free;
-                    return if is_over { Poll::Ready(()) } else { Poll::Pending };
+                Poll::Pending if self.session.client.is_finishing() && all_sent && is_free => {
+                    // What has come may not have been noticed yet: it is looked for once more.
+                    if std::mem::replace(&mut self.has_looked_twice, true) {
+                        return self.end(cx);
+                    }
+                    return later(cx);
                 }
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
 
-    /// What others have to say to this connection: messages, and the end of a wait.
-    fn take_news(&mut self) {
+    /// Whether to let others go first, once: what they write goes to the replica in the same write.
+    /// Otherwise every client's turn would be followed by one of its own.
+    fn gathers(&mut self) -> bool {
+        let has_stream =
+            self.unsent() == 0 && self.session.feed().is_some_and(|feed| feed.has_stream());
+        self.is_gathering = has_stream && !self.is_gathering;
+        self.is_gathering
+    }
+
+    /// Sends a replica the data and the stream, as far as it goes. False: it is cut off.
+    fn feed_replica(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) -> bool {
+        if self.session.feed().is_some_and(|feed| feed.is_cut_off(cx.waker())) {
+            return false;
+        }
+        while self.unsent() == 0 && self.session.is_replica() {
+            self.join_copy();
+            let Some(feed) = self.session.feed() else { return true };
+            let fed = feed.fill(out, FED_AT_ONCE);
+            let is_copying = feed.is_copying();
+            match fed {
+                Fed::Over => self.closing = true,
+                Fed::CutOff => return false,
+                Fed::Going if out.is_empty() && !feed.has_more(cx.waker()) => return true,
+                Fed::Going => {}
+            }
+            if is_copying {
+                // The copy is made as it is taken.
+                self.engine.wake_driver();
+            }
+            self.send(cx, out);
+            if self.closing {
+                return true;
+            }
+        }
+        true
+    }
+
+    /// Comes for a copy of the data, if it waits for one.
+    fn join_copy(&mut self) {
+        let waits = self.session.feed().is_some_and(|feed| feed.is_waiting());
+        if waits && let Some(mut turn) = self.engine.turn_unless_busy() {
+            turn.join_copy(&mut self.session);
+        }
+    }
+
+    /// What others have to say to this connection: messages, and the end of a wait. True: messages
+    /// are left where they are, for it has not sent what it has.
+    fn take_news(&mut self) -> bool {
+        if self.session.client.told() == self.heard {
+            return false;
+        }
         if let Some(why) = self.session.client.take_wake()
             && self.session.waiting.is_some()
         {
@@ -190,7 +311,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 None => self.session.client.wake(why),
             }
         }
+        // What a client does not read stays in its outbox, where its limit is looked after.
+        if self.unsent() >= OUTPUT_HIGH_WATER {
+            return true;
+        }
         self.session.client.take_pushed(&mut self.output);
+        false
     }
 
     fn read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -217,12 +343,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.has_news = true;
         }
         self.input.extend_from_slice(rest);
-        if self.input.len() > self.limits.query_buffer {
+        self.check_input();
+    }
+
+    /// Requests that wait, queued ones too, must stay within their limit.
+    fn check_input(&mut self) {
+        if self.input.len() + self.session.queued_bytes() > self.limits.query_buffer {
             tracing::warn!(
                 client = self.session.id(),
                 "closed: its query buffer is over the limit"
             );
-            self.session.client.kill();
+            self.session.client.kill(End::QueryLimit);
         }
     }
 
@@ -234,6 +365,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             input.drain(..used);
             self.input = input;
         }
+        self.check_input();
     }
 
     /// Executes the whole requests in `input`; returns how many bytes they had.
@@ -242,13 +374,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut turn: Option<Turn<'_>> = None;
         let mut used = 0;
         self.has_news = false;
+        self.session.input = input.len();
+        self.batches_left -= 1;
         while !self.closing && self.session.waiting.is_none() {
             if self.unsent() + out.len() >= OUTPUT_HIGH_WATER {
                 self.has_news = true;
                 break;
             }
             self.request_limits.bulk = self.limits.bulk;
-            self.request_limits.stranger = self.session.user.is_none();
+            self.request_limits.stranger = !self.session.identity.is_authenticated;
             let length = match self.parser.parse(&input[used..], &self.request_limits) {
                 Ok(Parsed::Complete(length)) => length,
                 Ok(Parsed::Incomplete) => break,
@@ -267,19 +401,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 turn = engine.turn_unless_busy();
             }
             let flow = match &mut turn {
-                Some(turn) => turn.execute(&mut self.session, args, out),
+                Some(turn) => match turn.execute(&mut self.session, args, out) {
+                    Flow::Act(action) => self.act(turn, action, out),
+                    flow => flow,
+                },
                 None => engine.answer_while_busy(&mut self.session, args, out),
             };
             if self.follow(flow) {
                 used -= length;
             }
+            if turn.as_ref().is_some_and(Turn::is_long) {
+                self.has_news = true;
+                self.batches_left = 0;
+                break;
+            }
         }
         if let Some(turn) = turn {
-            self.limits = turn.connection_limits();
-            turn.publish(&self.session);
+            turn.refresh(&mut self.limits);
+            turn.publish(&mut self.session);
         }
-        self.show(input.len() - used);
         used
+    }
+
+    /// Saves or loads, if that is what a request asked for; what it asked of others comes back.
+    fn act(&self, turn: &mut Turn<'_>, action: Action, out: &mut Vec<u8>) -> Flow {
+        let mark = out.len();
+        let flow = persistence::act(turn, &*self.disk, &self.session, action, out);
+        if self.session.reply_mode != ReplyMode::On {
+            out.truncate(mark);
+        }
+        flow
     }
 
     /// Does what a request wants of its connection. True: the request is to be executed again.
@@ -291,6 +442,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.has_news = true;
                 return self.session.waiting == Some(Waiting::Paused);
             }
+            Flow::Act(Action::ClockTurned) => {
+                self.engine.wake_driver();
+                self.holds_reply = true;
+            }
             Flow::Act(action) => {
                 // Nobody hears it only when the server has ended already.
                 let _ = self.actions.send(action);
@@ -300,34 +455,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn refuse_bytes(&mut self, error: ProtocolError, out: &mut Vec<u8>) {
-        Reply::new(out, self.session.protocol).error(&format!("ERR {error}"));
+        Reply::new(out, self.session.protocol).error(format!("ERR {error}"));
         self.closing = true;
     }
 
     /// Sends what was just written, behind what still waits; keeps what does not go at once.
     fn send(&mut self, cx: &mut Context<'_>, out: &mut Vec<u8>) {
-        if self.unsent() == 0 && !out.is_empty() {
+        if out.len() > self.limits.reply {
+            tracing::warn!(client = self.session.id(), "closed: its reply is over the limit");
+            self.session.client.kill(End::OutputLimit);
+        } else if self.unsent() == 0 && !out.is_empty() {
             self.sent = 0;
             self.output.clear();
             // An error shows again at the next flush.
             let mut sent = 0;
-            while sent < out.len() {
+            while sent < out.len() && !self.holds_reply {
                 match Pin::new(&mut self.stream).poll_write(cx, &out[sent..]) {
                     Poll::Ready(Ok(written)) if written > 0 => sent += written,
                     _ => break,
                 }
             }
             self.traffic.1 += sent as u64;
-            self.output.extend_from_slice(&out[sent..]);
+            if out.len() - sent > KEPT_OUTPUT {
+                (self.output, self.sent) = (std::mem::take(out), sent);
+            } else {
+                self.output.extend_from_slice(&out[sent..]);
+            }
         } else {
             self.output.extend_from_slice(out);
         }
         out.clear();
         out.shrink_to(KEPT_OUTPUT);
-        if self.unsent() > self.limits.output_hard {
-            tracing::warn!(client = self.session.id(), "closed: its output is over the limit");
-            self.session.client.kill();
-        }
     }
 
     /// Sends what waits, as far as it goes.
@@ -345,26 +503,70 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         if self.unsent() == 0 && !self.output.is_empty() {
             (self.output, self.sent) = (Vec::new(), 0);
-            self.show(self.input.len());
         }
         // Streams that buffer by themselves (TLS) are flushed; sockets do nothing here.
-        match Pin::new(&mut self.stream).poll_flush(cx) {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.is_flushed = flushed.is_ready();
+        match flushed {
             Poll::Ready(Err(error)) => Err(error),
             _ => Ok(()),
         }
+    }
+
+    /// Says farewell where the stream has a word for it (TLS), without waiting for an answer.
+    fn end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+        Poll::Ready(())
     }
 
     fn unsent(&self) -> usize {
         self.output.len() - self.sent
     }
 
-    /// Shows the state of the buffers to CLIENT LIST and to the output limits.
-    fn show(&self, unparsed: usize) {
-        let mut view = self.session.client.view.lock();
-        view.query = (unparsed, self.input.capacity().saturating_sub(unparsed));
-        view.output = self.unsent();
-        view.traffic = self.traffic;
+    /// Shows the state of the buffers to CLIENT LIST, to the output limits and to
+    /// `maxmemory-clients`, as far as it has changed.
+    fn show(&mut self, is_active: bool) {
+        let client = &self.session.client;
+        if is_active {
+            client.pulse.set_traffic(self.traffic);
+            if self.unsent() > 0 || !self.input.is_empty() {
+                // Whoever takes long to send or to read is not idle.
+                client.pulse.set_active(self.engine.clock().now());
+            }
+        }
+        let buffers = (self.input.len(), self.input.capacity() - self.input.len(), self.unsent());
+        let is_told = client.told() != self.heard;
+        if buffers != self.shown || is_told || std::mem::take(&mut self.session.memory_changed) {
+            self.shown = buffers;
+            self.show_buffers();
+        }
     }
+
+    fn show_buffers(&self) {
+        let client = &self.session.client;
+        let mut view = client.view.lock();
+        (view.query.0, view.query.1, view.output) = self.shown;
+        let (memory, output) = (view.memory(), view.output as u64);
+        drop(view);
+        let (outbox, is_over_soft) = client.outbox();
+        let limit =
+            if self.session.subscriptions() > 0 { self.limits.pubsub } else { self.limits.normal };
+        let is_over = |limit: u64| limit != 0 && output > limit;
+        if is_over(limit.hard) || is_over(limit.soft) || is_over_soft {
+            client.check_output(limit, self.engine.clock().now());
+        }
+        let clients = self.engine.clients();
+        if clients.set_memory(client, memory + outbox) > self.limits.memory {
+            clients.evict(self.limits.memory);
+        }
+    }
+}
+
+/// Lets others go first: the task is polled again behind them, those included whose bytes have come
+/// meanwhile.
+fn later(cx: &mut Context<'_>) -> Poll<()> {
+    let mut yielding = std::pin::pin!(tokio::task::yield_now());
+    yielding.as_mut().poll(cx)
 }
 
 fn is_hello(args: Args<'_>) -> bool {
@@ -375,20 +577,45 @@ impl Engine {
     /// Answers a request while a script runs for longer than its time: only that script can be
     /// ended, or the server.
     fn answer_while_busy(&self, session: &mut Session, args: Args<'_>, out: &mut Vec<u8>) -> Flow {
-        match self.end_script(args, session.protocol, out) {
+        if !session.identity.is_authenticated && !self.is_open() {
+            Reply::new(out, session.protocol).error(CommandError::NO_AUTH.text());
+            return Flow::Continue;
+        }
+        let may_end = self.knows_almighty(session);
+        match may_end.then(|| self.end_script(args, session.protocol, out)).flatten() {
             Some(flow) => flow,
             // A client that connects meanwhile must be able to say hello, so that it can end it.
-            None if is_hello(args) && session.user.is_some() => {
+            None if is_hello(args) && session.identity.is_authenticated => {
                 session.protocol =
                     if args.get(1) == Some(b"3") { Protocol::Resp3 } else { session.protocol };
-                greet(session, &mut Reply::new(out, session.protocol));
+                let mut reply = Reply::new(out, session.protocol);
+                greet(session, self.is_replica(), &mut reply);
                 Flow::Continue
             }
             None => {
-                if let Some(transaction) = &mut session.transaction {
-                    transaction.aborted = true;
+                let mut reply = Reply::new(out, session.protocol);
+                let busy = match self.script().running() {
+                    Running::Script => CommandError::BUSY_SCRIPT,
+                    Running::Function { .. } => CommandError::BUSY_FUNCTION,
+                };
+                let is = |word: &[u8]| args.len() == 1 && args[0].eq_ignore_ascii_case(word);
+                match &mut session.transaction {
+                    // What it then queues is refused while the script runs, so that it cannot be
+                    // executed in part.
+                    None if is(b"multi") && session.identity.is_authenticated => {
+                        session.transaction = Some(Transaction::default());
+                        reply.ok();
+                        return Flow::Continue;
+                    }
+                    Some(_) if is(b"exec") => {
+                        session.transaction = None;
+                        reply.error(CommandError::exec_abort(&busy).text());
+                        return Flow::Continue;
+                    }
+                    Some(transaction) => transaction.aborted = true,
+                    None => {}
                 }
-                Reply::new(out, session.protocol).error(CommandError::BUSY_SCRIPT.text());
+                reply.error(busy.text());
                 Flow::Continue
             }
         }

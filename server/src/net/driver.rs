@@ -9,33 +9,43 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::server::WHILE_BUSY;
 use crate::clock::Millis;
 use crate::engine::Engine;
+use crate::persistence::{Disk, Next, Saver};
 
 /// How much is carried out in one turn.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 256;
+
+/// How many objects are copied for replicas in one turn.
+const COPIED_AT_ONCE: usize = 512;
 
 /// The longest sleep: idle connections and statistics are looked after as often.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
-/// How long the driver waits for a slow script before it looks again.
-const WHILE_BUSY: Duration = Duration::from_millis(10);
-
 /// Runs until its task is dropped.
-pub(super) async fn drive(engine: Arc<Engine>) {
+pub(super) async fn drive(engine: Arc<Engine>, disk: Arc<dyn Disk>) {
+    let mut saver = Saver::new(Arc::clone(&engine), disk);
+    // Before the first look: a deadline that is set right behind it must find somebody to wake.
+    poll_fn(|cx| {
+        engine.drive(cx.waker());
+        Poll::Ready(())
+    })
+    .await;
     loop {
-        let next = settle(&engine).await;
+        let next = settle(&engine, &mut saver).await;
         sleep_until(&engine, next).await;
     }
 }
 
-/// Carries out all that is due; returns when something is next.
-async fn settle(engine: &Engine) -> Option<Millis> {
+/// Carries out all that is due, and drives a save in the background on; returns when something is
+/// next.
+async fn settle(engine: &Engine, saver: &mut Saver) -> Option<Millis> {
     loop {
-        match settle_some(engine) {
-            Settled::All(next) => return next,
-            Settled::Part => tokio::task::yield_now().await,
-            Settled::Busy => tokio::time::sleep(WHILE_BUSY).await,
+        match (settle_some(engine), saver.step()) {
+            (Settled::Busy, _) => tokio::time::sleep(WHILE_BUSY).await,
+            (Settled::Part, _) | (_, Next::Again) => tokio::task::yield_now().await,
+            (Settled::All(next), Next::Idle | Next::Later) => return next,
         }
     }
 }
@@ -53,7 +63,7 @@ enum Settled {
 fn settle_some(engine: &Engine) -> Settled {
     let Some(mut turn) = engine.turn_unless_busy() else { return Settled::Busy };
     turn.look_after();
-    if turn.settle(AT_ONCE) {
+    if turn.settle(AT_ONCE) | turn.copy_some(COPIED_AT_ONCE) {
         return Settled::Part;
     }
     let next = turn.next_due();

@@ -3,9 +3,11 @@
 
 mod connection;
 mod driver;
+mod link;
 mod listen;
 pub mod platform;
 mod server;
+pub mod tls;
 
 pub use connection::Connection;
-pub use server::{Running, start, start_blocking};
+pub use server::{Load, Loading, Running, start, start_blocking};

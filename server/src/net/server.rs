@@ -3,23 +3,30 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::DuplexStream;
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::driver;
 use super::listen::{self, Host};
 use super::platform::UnixSocket;
+use super::{driver, link};
 use crate::commands::Action;
-use crate::engine::Engine;
+use crate::engine::{Engine, Turn};
 use crate::error::Error;
-use crate::session::Transport;
+use crate::persistence::{self, Disk, Progress, SaveError, SystemDisk};
+use crate::session::{End, Transport};
+use crate::tls::Tls;
 
 /// How long connections may take to send what they have when the server stops.
 const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How long is waited for a slow script before it is looked at again.
+pub(super) const WHILE_BUSY: Duration = Duration::from_millis(10);
 
 /// Bytes that a stream within the process holds in each direction.
 const DUPLEX: usize = 64 * 1024;
@@ -28,20 +35,68 @@ const DUPLEX: usize = 64 * 1024;
 #[derive(Debug)]
 pub struct Running {
     engine: Arc<Engine>,
-    addr: Option<SocketAddr>,
+    addrs: Addrs,
     unix: Option<PathBuf>,
     host: Host,
     runtime: Handle,
-    stop: Option<oneshot::Sender<()>>,
-    ended: tokio::sync::watch::Receiver<bool>,
+    stop: mpsc::UnboundedSender<Stop>,
+    ended: watch::Receiver<bool>,
     thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// How a server is asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    /// Unless the data is to be saved first and cannot be.
+    IfSaved,
+    /// Whatever comes.
+    Now,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, Copy, Default)]
+struct Addrs {
+    tcp: Option<SocketAddr>,
+    tls: Option<SocketAddr>,
 }
 
 /// What the server's thread tells whoever started it.
 struct Started {
-    addr: Option<SocketAddr>,
+    addrs: Addrs,
     host: Host,
     runtime: Handle,
+}
+
+/// Who is told how the data is loaded with which a server starts; None: it starts without data.
+pub type Load = Option<Box<dyn Progress + Send>>;
+
+/// The data of a server that accepts connections already, and answers LOADING until they are there.
+#[derive(Debug)]
+pub struct Loading(oneshot::Receiver<Result<(), Error>>);
+
+impl Loading {
+    /// Waits until the data are there. False: the server was stopped before.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be loaded, and the server ends.
+    pub async fn done(self) -> Result<bool, Error> {
+        Self::outcome(self.0.await)
+    }
+
+    /// [`Loading::done`] for programs without async.
+    ///
+    /// # Errors
+    ///
+    /// As [`Loading::done`].
+    pub fn done_blocking(self) -> Result<bool, Error> {
+        Self::outcome(self.0.blocking_recv())
+    }
+
+    fn outcome<E>(told: Result<Result<(), Error>, E>) -> Result<bool, Error> {
+        // Where it was stopped nobody tells.
+        told.map_or(Ok(false), |loaded| loaded.map(|()| true))
+    }
 }
 
 /// Starts a server; the future ends when it accepts connections.
@@ -49,11 +104,14 @@ struct Started {
 /// # Errors
 ///
 /// An address that cannot be listened at, or threads that cannot be started.
-pub fn start(engine: Arc<Engine>) -> Result<impl Future<Output = Result<Running, Error>>, Error> {
-    let starting = spawn(engine)?;
+pub fn start(
+    engine: Arc<Engine>,
+    load: Load,
+) -> Result<impl Future<Output = Result<(Running, Loading), Error>>, Error> {
+    let starting = spawn(engine, load)?;
     Ok(async move {
         let Starting { started, finish } = starting;
-        finish(started.await.map_err(|_| lost())??)
+        Ok(finish(started.await.map_err(|_| lost())??))
     })
 }
 
@@ -62,9 +120,9 @@ pub fn start(engine: Arc<Engine>) -> Result<impl Future<Output = Result<Running,
 /// # Errors
 ///
 /// As [`start`].
-pub fn start_blocking(engine: Arc<Engine>) -> Result<Running, Error> {
-    let Starting { started, finish } = spawn(engine)?;
-    finish(started.blocking_recv().map_err(|_| lost())??)
+pub fn start_blocking(engine: Arc<Engine>, load: Load) -> Result<(Running, Loading), Error> {
+    let Starting { started, finish } = spawn(engine, load)?;
+    Ok(finish(started.blocking_recv().map_err(|_| lost())??))
 }
 
 /// A server whose thread is about to say how it went.
@@ -79,24 +137,33 @@ fn lost() -> Error {
 
 fn spawn(
     engine: Arc<Engine>,
-) -> Result<Starting<impl FnOnce(Started) -> Result<Running, Error>>, Error> {
+    load: Load,
+) -> Result<Starting<impl FnOnce(Started) -> (Running, Loading)>, Error> {
     let (ready, started) = oneshot::channel();
-    let (stop, stopped) = oneshot::channel();
-    let (end, ended) = tokio::sync::watch::channel(false);
+    let (loaded, loading) = oneshot::channel();
+    let (stop, stopped) = mpsc::unbounded_channel();
+    let (end, ended) = watch::channel(false);
     let unix = engine.turn().config().unixsocket.clone();
     let served = Arc::clone(&engine);
     let thread = std::thread::Builder::new()
         .name("cloakroom".to_owned())
         .spawn(move || {
-            run(served, ready, stopped);
+            run(served, load, Told { ready, loaded }, stopped);
             let _ = end.send(true);
         })
         .map_err(Error::Threads)?;
-    let finish = move |Started { addr, host, runtime }: Started| {
-        let (stop, thread) = (Some(stop), Some(thread));
-        Ok(Running { engine, addr, unix, host, runtime, stop, ended, thread })
+    let finish = move |Started { addrs, host, runtime }: Started| {
+        let thread = Some(thread);
+        let running = Running { engine, addrs, unix, host, runtime, stop, ended, thread };
+        (running, Loading(loading))
     };
     Ok(Starting { started, finish })
+}
+
+/// To whom the server's thread tells how it goes.
+struct Told {
+    ready: oneshot::Sender<Result<Started, Error>>,
+    loaded: oneshot::Sender<Result<(), Error>>,
 }
 
 impl Running {
@@ -107,7 +174,34 @@ impl Running {
 
     /// Its first TCP address; None if it listens at none.
     pub fn addr(&self) -> Option<SocketAddr> {
-        self.addr
+        self.addrs.tcp
+    }
+
+    /// Its first address at which TLS is spoken; None if there is none.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.addrs.tls
+    }
+
+    /// The TLS of the server, if it speaks any.
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.engine.turn().server().tls.clone()
+    }
+
+    /// `redis://127.0.0.1:PORT`; `rediss://` where only TLS is spoken, a Unix socket's `unix://PATH`
+    /// where there is no address.
+    pub fn url(&self) -> Option<String> {
+        match (self.addrs.tcp, self.unix_socket()) {
+            (Some(addr), _) => Some(format!("redis://{addr}")),
+            (None, None) => self.tls_url(),
+            (None, Some(path)) => {
+                self.tls_url().or_else(|| Some(format!("unix://{}", path.display())))
+            }
+        }
+    }
+
+    /// `rediss://127.0.0.1:PORT`; None where no TLS is spoken.
+    pub fn tls_url(&self) -> Option<String> {
+        self.addrs.tls.map(|addr| format!("rediss://{addr}"))
     }
 
     /// Its Unix socket.
@@ -120,15 +214,20 @@ impl Running {
         let (near, far) = tokio::io::duplex(DUPLEX);
         let _runtime = self.runtime.enter();
         let name = "embedded:0".to_owned();
-        listen::serve(far, &self.host, Transport::Embedded, name.clone(), name, -1);
+        listen::serve(far, &self.host, Transport::Embedded, true, name.clone(), name, -1);
         near
     }
 
-    /// Asks the server to stop: what is in flight is answered, then connections close.
+    /// Stops the server: what is in flight is answered, then connections close. Data that is to be
+    /// saved is, as far as that goes.
     pub fn stop(&mut self) {
-        if let Some(stop) = self.stop.take() {
-            let _ = stop.send(());
-        }
+        // It may have ended by itself.
+        let _ = self.stop.send(Stop::Now);
+    }
+
+    /// Asks the server to stop, as a signal does: it goes on if data that is to be saved cannot be.
+    pub fn ask_to_stop(&mut self) {
+        let _ = self.stop.send(Stop::IfSaved);
     }
 
     /// Waits until the server has ended, by itself (SHUTDOWN) or because it was asked to.
@@ -149,12 +248,8 @@ impl Drop for Running {
     }
 }
 
-/// The server's thread: binds, serves, stops.
-fn run(
-    engine: Arc<Engine>,
-    ready: oneshot::Sender<Result<Started, Error>>,
-    stopped: oneshot::Receiver<()>,
-) {
+/// The server's thread: binds, loads, serves, stops.
+fn run(engine: Arc<Engine>, load: Load, told: Told, stopped: mpsc::UnboundedReceiver<Stop>) {
     let workers = engine.turn().config().io_threads.max(1) as usize;
     let runtime = Builder::new_multi_thread()
         .worker_threads(workers)
@@ -163,52 +258,153 @@ fn run(
         .build();
     match runtime {
         Ok(runtime) => {
-            runtime.block_on(serve(engine, ready, stopped));
+            runtime.block_on(serve(engine, load, told, stopped));
             runtime.shutdown_timeout(Duration::from_millis(100));
         }
         Err(cause) => {
-            let _ = ready.send(Err(Error::Threads(cause)));
+            let _ = told.ready.send(Err(Error::Threads(cause)));
         }
     }
 }
 
 async fn serve(
     engine: Arc<Engine>,
-    ready: oneshot::Sender<Result<Started, Error>>,
-    stopped: oneshot::Receiver<()>,
+    load: Load,
+    told: Told,
+    mut stopped: mpsc::UnboundedReceiver<Stop>,
 ) {
     engine.script().set_hand_over(hand_over);
     let (actions, mut asked) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     let keepalive = engine.turn().config().tcp_keepalive as u64;
-    let host = Host { engine: Arc::clone(&engine), actions, keepalive };
-    let addr = match open(&engine, &host, &mut tasks) {
-        Ok(addr) => addr,
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    let host = Host { engine: Arc::clone(&engine), actions, keepalive, disk: Arc::clone(&disk) };
+    let (closing, until) = watch::channel(());
+    if load.is_some() {
+        // Nobody who comes early finds a server without data.
+        persistence::announce(&mut engine.turn());
+    }
+    let addrs = match open(&engine, &host, until, &mut tasks) {
+        Ok(addrs) => addrs,
         Err(error) => {
-            let _ = ready.send(Err(error));
+            let _ = told.ready.send(Err(error));
             return;
         }
     };
-    tasks.spawn(driver::drive(Arc::clone(&engine)));
-    let started = Started { addr, host, runtime: Handle::current() };
-    if ready.send(Ok(started)).is_err() {
+    let actions = host.actions.clone();
+    let started = Started { addrs, host, runtime: Handle::current() };
+    if told.ready.send(Ok(started)).is_err() {
         return;
     }
-    let shutdown = async {
-        // The only action so far that is the whole server's: SHUTDOWN.
-        while let Some(action) = asked.recv().await {
-            if matches!(action, Action::Shutdown { .. }) {
-                return;
+    let without_end = [
+        tasks.spawn(driver::drive(Arc::clone(&engine), Arc::clone(&disk))),
+        tasks.spawn(load_and_follow(Arc::clone(&engine), load, told.loaded, actions)),
+    ];
+    let saved = loop {
+        tokio::select! {
+            // What SHUTDOWN was to save has been saved in its own turn.
+            Some(action) = asked.recv() => {
+                if matches!(action, Action::Shutdown { .. }) {
+                    break None;
+                }
+            }
+            how = stopped.recv() => {
+                let must = how != Some(Stop::IfSaved);
+                let Some(mut turn) = last_turn(&engine, must).await else {
+                    tracing::error!("goes on, for a script that has changed data still runs");
+                    continue;
+                };
+                match save_before_the_end(&mut turn, &*disk) {
+                    Err(_) if !must => {
+                        tracing::error!(
+                            "goes on, for the data cannot be saved; SHUTDOWN NOSAVE ends it"
+                        );
+                    }
+                    saved => break saved.ok(),
+                }
             }
         }
     };
-    tokio::select! {
-        _ = stopped => {}
-        () = shutdown => {}
-    }
-    tasks.abort_all();
+    without_end.iter().for_each(tokio::task::AbortHandle::abort);
+    // Dropped, it tells the listeners that they have accepted enough.
+    drop(closing);
     while tasks.join_next().await.is_some() {}
     say_farewell(&engine).await;
+    // What was in flight may have changed something since.
+    if let Some(stated) = saved
+        && let Some(mut turn) = last_turn(&engine, true).await
+        && stated != turn.server().effects.stated()
+    {
+        let _ = save_before_the_end(&mut turn, &*disk);
+    }
+}
+
+/// Loads the data, if there are any to be, then keeps the link to the primary. Ends only if they
+/// cannot be loaded: the server stops.
+async fn load_and_follow(
+    engine: Arc<Engine>,
+    load: Load,
+    told: oneshot::Sender<Result<(), Error>>,
+    actions: mpsc::UnboundedSender<Action>,
+) {
+    let loaded = match load {
+        Some(progress) => load_aside(&engine, progress).await,
+        None => Ok(()),
+    };
+    let failed = loaded.is_err();
+    // Whoever started the server may not have waited.
+    let _ = told.send(loaded);
+    if failed {
+        let _ = actions.send(Action::Shutdown { save: Some(false), now: true, force: true });
+    } else {
+        link::keep(engine).await;
+    }
+}
+
+/// Loads the data on a thread of its own, until the future is dropped.
+async fn load_aside(
+    engine: &Arc<Engine>,
+    mut progress: Box<dyn Progress + Send>,
+) -> Result<(), Error> {
+    #[derive(Default)]
+    struct GivenUp(Arc<AtomicBool>);
+    impl Drop for GivenUp {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let dropped = GivenUp::default();
+    let (engine, given_up) = (Arc::clone(engine), Arc::clone(&dropped.0));
+    let loading = tokio::task::spawn_blocking(move || {
+        persistence::load_at_start(&engine, &mut *progress, &given_up)
+    });
+    loading.await.unwrap_or_else(|_| Err(lost()))
+}
+
+/// A turn at the data even where a script would run on without end: it gets a while, then it is
+/// ended. None: it has changed data, and need not end.
+async fn last_turn(engine: &Engine, must: bool) -> Option<Turn<'_>> {
+    let mut waited = Duration::ZERO;
+    loop {
+        if let Some(turn) = engine.turn_unless_busy() {
+            return Some(turn);
+        }
+        if waited > FAREWELL {
+            if must {
+                engine.script().kill_for_shutdown();
+            } else if !engine.script().kill() {
+                return None;
+            }
+        }
+        tokio::time::sleep(WHILE_BUSY).await;
+        waited += WHILE_BUSY;
+    }
+}
+
+/// Saves the data if the save points say that it is kept; returns how many effects had been stated.
+fn save_before_the_end(turn: &mut Turn<'_>, disk: &dyn Disk) -> Result<u64, SaveError> {
+    persistence::save_at_shutdown(turn, disk, None)?;
+    Ok(turn.server().effects.stated())
 }
 
 /// Lets another thread take over this one's connections while a slow script runs on here.
@@ -216,29 +412,47 @@ fn hand_over() {
     tokio::task::block_in_place(|| std::thread::sleep(Duration::from_millis(20)));
 }
 
-/// Opens all listeners; returns the first address.
+/// Opens all listeners; returns the first addresses.
 fn open(
     engine: &Arc<Engine>,
     host: &Host,
+    until: watch::Receiver<()>,
     tasks: &mut JoinSet<()>,
-) -> Result<Option<SocketAddr>, Error> {
+) -> Result<Addrs, Error> {
     let mut turn = engine.turn();
     let config = turn.config().clone();
-    let mut addr = None;
+    let mut addrs = Addrs::default();
+    let first = |listeners: &[TcpListener]| listeners.first().and_then(|it| it.local_addr().ok());
     // Port 0 means a free port here, not none as in Redis: `--port 0` is for fixtures.
-    if !config.bind.is_empty() {
-        let (listeners, port) = listen::bind(&config)?;
+    if !config.bind.is_empty() && !config.tls_only {
+        let (listeners, port) = listen::bind(&config, config.port)?;
         turn.server().port = port;
-        addr = listeners.first().and_then(|listener| listener.local_addr().ok());
+        addrs.tcp = first(&listeners);
         for listener in listeners {
-            tasks.spawn(listen::accept_tcp(listener, host.clone()));
+            tasks.spawn(listen::accept_tcp(listener, host.clone(), until.clone()));
+        }
+    }
+    if let Some(tls) = turn.server().tls.clone().filter(|_| !config.bind.is_empty()) {
+        if config.port == 0 && !config.tls_only && !config.tls_dev {
+            tracing::warn!("port 0 is a free port without TLS; --tls-only opens none");
+        }
+        let (listeners, port) = listen::bind(&config, config.tls_port.unwrap_or(0))?;
+        turn.server().tls_port = port;
+        addrs.tls = first(&listeners);
+        for listener in listeners {
+            tasks.spawn(super::tls::accept(
+                listener,
+                Arc::clone(&tls),
+                host.clone(),
+                until.clone(),
+            ));
         }
     }
     if let Some(path) = &config.unixsocket {
         let socket = UnixSocket::bind(path, config.unixsocketperm)?;
-        tasks.spawn(socket.accept(host.clone()));
+        tasks.spawn(socket.accept(host.clone(), until));
     }
-    Ok(addr)
+    Ok(addrs)
 }
 
 /// Lets every connection answer what is in flight, then closes it.
@@ -252,8 +466,10 @@ async fn say_farewell(engine: &Engine) {
         }
     };
     if tokio::time::timeout(FAREWELL, gone).await.is_err() {
+        // A script that runs without end would keep its thread for ever.
+        engine.script().kill_for_shutdown();
         for client in engine.clients().all() {
-            client.kill();
+            client.kill(End::Killed);
         }
     }
 }

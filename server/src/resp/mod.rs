@@ -4,4 +4,5 @@ mod reply;
 mod request;
 
 pub use reply::{Protocol, Reply, format_double};
+pub(crate) use request::is_blank;
 pub use request::{Args, Limits, OwnedRequest, Parsed, ProtocolError, RequestParser};

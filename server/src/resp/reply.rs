@@ -18,7 +18,11 @@ pub enum Protocol {
 pub struct Reply<'a> {
     out: &'a mut Vec<u8>,
     protocol: Protocol,
+    most: usize,
 }
+
+/// Bytes of a header and a line end at most.
+const LONGEST_HEADER: usize = 26;
 
 /// Where an aggregate whose length is not yet known began; see [`Reply::array_later`].
 #[derive(Debug)]
@@ -30,7 +34,19 @@ pub struct Later {
 impl<'a> Reply<'a> {
     /// Replies go to the end of `out`.
     pub fn new(out: &'a mut Vec<u8>, protocol: Protocol) -> Self {
-        Reply { out, protocol }
+        Reply { out, protocol, most: usize::MAX }
+    }
+
+    /// With more than `most` bytes in the buffer a reply is too long. Whoever can be asked for more
+    /// than lies in the data looks at [`Reply::is_too_long`] now and then.
+    pub fn limited(mut self, most: u64) -> Self {
+        self.most = most as usize;
+        self
+    }
+
+    /// Whether nobody will be sent what was written: its writing may end here.
+    pub fn is_too_long(&self) -> bool {
+        self.out.len() > self.most
     }
 
     /// The protocol in which is written.
@@ -65,7 +81,7 @@ impl<'a> Reply<'a> {
 
     /// Another writer to the same place, for a callee.
     pub fn again(&mut self) -> Reply<'_> {
-        Reply { out: self.out, protocol: self.protocol }
+        Reply { out: self.out, protocol: self.protocol, most: self.most }
     }
 
     /// Bytes that are RESP already.
@@ -85,11 +101,20 @@ impl<'a> Reply<'a> {
         self.raw(b"\r\n");
     }
 
+    /// `+text` of any bytes; line ends become blanks.
+    pub fn status(&mut self, text: impl AsRef<[u8]>) {
+        self.line(b'+', text.as_ref());
+    }
+
     /// `-text`, the code first (`ERR ...`). Line ends become blanks, as in Redis.
-    pub fn error(&mut self, text: &str) {
-        self.out.push(b'-');
-        let line_ends = |byte: u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
-        self.out.extend(text.bytes().map(line_ends));
+    pub fn error(&mut self, text: impl AsRef<[u8]>) {
+        self.line(b'-', text.as_ref());
+    }
+
+    fn line(&mut self, kind: u8, text: &[u8]) {
+        self.out.push(kind);
+        let line_ends = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
+        self.out.extend(text.iter().map(line_ends));
         self.raw(b"\r\n");
     }
 
@@ -118,7 +143,9 @@ impl<'a> Reply<'a> {
     }
 
     /// A bulk string.
+    #[inline]
     pub fn bulk(&mut self, bytes: &[u8]) {
+        self.out.reserve(bytes.len() + LONGEST_HEADER);
         self.header(b'$', bytes.len() as i64);
         self.raw(bytes);
         self.raw(b"\r\n");
@@ -143,13 +170,14 @@ impl<'a> Reply<'a> {
     }
 
     /// A verbatim string (`txt`) in RESP3, a bulk string in RESP2.
-    pub fn verbatim(&mut self, text: &str) {
+    pub fn verbatim(&mut self, text: impl AsRef<[u8]>) {
+        let text = text.as_ref();
         match self.protocol {
-            Protocol::Resp2 => self.text(text),
+            Protocol::Resp2 => self.bulk(text),
             Protocol::Resp3 => {
                 self.header(b'=', text.len() as i64 + 4);
                 self.raw(b"txt:");
-                self.raw(text.as_bytes());
+                self.raw(text);
                 self.raw(b"\r\n");
             }
         }
@@ -241,9 +269,19 @@ impl<'a> Reply<'a> {
 
     #[inline]
     fn header(&mut self, kind: u8, value: i64) {
-        self.out.push(kind);
-        self.raw(itoa::Buffer::new().format(value).as_bytes());
-        self.raw(b"\r\n");
+        // Most are lengths of one or two digits.
+        match value {
+            0..10 => self.raw(&[kind, b'0' + value as u8, b'\r', b'\n']),
+            10..100 => {
+                let (tens, ones) = (b'0' + (value / 10) as u8, b'0' + (value % 10) as u8);
+                self.raw(&[kind, tens, ones, b'\r', b'\n']);
+            }
+            _ => {
+                self.out.push(kind);
+                self.raw(itoa::Buffer::new().format(value).as_bytes());
+                self.raw(b"\r\n");
+            }
+        }
     }
 }
 

@@ -130,7 +130,9 @@ impl<'a> Args<'a> {
     }
 
     /// All arguments in order.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
+    pub fn iter(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + Clone + use<'a> {
         let data = self.data;
         self.ranges.iter().map(move |range| &data[range.clone()])
     }
@@ -266,6 +268,13 @@ impl RequestParser {
         if let Stage::Done { .. } = self.stage {
             self.reset();
         }
+        if self.stage == Stage::Start
+            && let Some(length) = self.whole(buf, limits)
+        {
+            self.position = length;
+            self.stage = Stage::Done { inline: false };
+            return Ok(Parsed::Complete(length));
+        }
         loop {
             let more = match self.stage {
                 Stage::Start => match buf.first() {
@@ -291,6 +300,29 @@ impl RequestParser {
                 return Ok(Parsed::Incomplete);
             }
         }
+    }
+
+    /// The usual case in one go: a request that is there as a whole and is as it should be. None:
+    /// it is not, and what is wrong or missing shows when it is parsed step by step.
+    #[inline]
+    fn whole(&mut self, buf: &[u8], limits: &Limits) -> Option<usize> {
+        if limits.stranger {
+            return None;
+        }
+        let (count, mut at) = short_length(buf, 0, b'*')?;
+        for _ in 0..count {
+            let Some((length, start)) = short_length(buf, at, b'$') else { break };
+            if length as i64 > limits.bulk || buf.len() < start + length + 2 {
+                break;
+            }
+            self.ranges.push(start..start + length);
+            at = start + length + 2;
+        }
+        if self.ranges.len() == count {
+            return Some(at);
+        }
+        self.ranges.clear();
+        None
     }
 
     /// The arguments of the request that `parse` found complete in this very `buf`.
@@ -336,8 +368,11 @@ impl RequestParser {
     }
 
     fn inline(&mut self, buf: &[u8], limits: &Limits) -> Result<bool, ProtocolError> {
-        let Some(end) = memchr::memchr(b'\n', &buf[self.searched..]) else {
-            self.searched = buf.len();
+        // Redis looks for the line's end as in a C string: a zero byte hides all behind it.
+        let found = memchr::memchr2(b'\n', 0, &buf[self.searched..]);
+        let end = found.filter(|at| buf[self.searched + at] == b'\n');
+        let Some(end) = end else {
+            self.searched = found.map_or(buf.len(), |at| self.searched + at);
             return if buf.len() > limits.inline {
                 Err(ProtocolError::TooBigInline)
             } else {
@@ -437,6 +472,33 @@ impl RequestParser {
     }
 }
 
+/// A length of at most five digits behind `kind` at `at`, and where its line ends.
+#[inline(always)]
+fn short_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+    let line = buf.get(at..)?;
+    let digit = |byte: &u8| (byte - b'0') as usize;
+    match line {
+        [mark, _, ..] if *mark != kind => None,
+        [_, one @ b'0'..=b'9', b'\r', b'\n', ..] => Some((digit(one), at + 4)),
+        [_, ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', b'\n', ..] => {
+            Some((digit(ten) * 10 + digit(one), at + 5))
+        }
+        _ => longer_length(line, at),
+    }
+}
+
+/// [`short_length`] of three to five digits.
+fn longer_length(line: &[u8], at: usize) -> Option<(usize, usize)> {
+    // Another form of 0 is no length.
+    let digits = line.get(1..)?.iter().take(6).take_while(|byte| byte.is_ascii_digit()).count();
+    if !(3..=5).contains(&digits) || line[1] == b'0' {
+        return None;
+    }
+    let end = 1 + digits;
+    let length = line[1..end].iter().fold(0, |sum, byte| sum * 10 + (byte - b'0') as usize);
+    line[end..].starts_with(b"\r\n").then_some((length, at + end + 2))
+}
+
 /// A decimal as Redis's `string2ll` takes it: no sign but `-`, no leading zero, nothing else.
 fn parse_length(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
@@ -483,7 +545,7 @@ fn one_quoted(line: &[u8], mut at: usize, data: &mut Vec<u8>) -> Option<usize> {
     loop {
         match line.get(at) {
             None => return Some(at),
-            Some(byte) if is_blank(*byte) || *byte == 0 => return Some(at),
+            Some(byte) if is_blank(*byte) => return Some(at),
             Some(b'"') => return double_quoted(line, at + 1, data),
             Some(b'\'') => return single_quoted(line, at + 1, data),
             Some(byte) => data.push(*byte),
@@ -542,7 +604,8 @@ fn closed(rest: &[u8], at: usize) -> Option<usize> {
     rest.first().is_none_or(|byte| is_blank(*byte)).then_some(at)
 }
 
-fn is_blank(byte: u8) -> bool {
+/// A blank as C's `isspace` has it.
+pub(crate) fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
@@ -608,6 +671,13 @@ mod tests {
         assert_eq!(feed(&long_count, 7_000).1, Some(ProtocolError::TooBigCountLine));
         let long_bulk = [b"*1\r\n$".to_vec(), vec![b'1'; 70_000]].concat();
         assert_eq!(feed(&long_bulk, 7_000).1, Some(ProtocolError::TooBigBulkLine));
+    }
+
+    #[test]
+    fn a_zero_byte_hides_the_line_end_behind_it() {
+        assert_eq!(feed(b"PING\r\nPING \0\r\nPING\r\n", 4), (vec![vec![b"PING".to_vec()]], None));
+        let endless = [b"PING \0\r\n".as_slice(), &[b'x'; 70_000]].concat();
+        assert_eq!(feed(&endless, 7_000).1, Some(ProtocolError::TooBigInline));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What changes: the one place through which every effect on the data passes.
 //!
-//! Today a recorder (tests, a debug shadow) may listen; a replication stream takes the same seat.
+//! It goes to the replication stream, and to a recorder if there is one (tests, a debug shadow).
 
+use crate::replication::Stream;
 use crate::resp::OwnedRequest;
 
 /// Effects as they are stated.
@@ -9,8 +10,8 @@ use crate::resp::OwnedRequest;
 pub struct Effects {
     /// How many were stated since the start.
     stated: u64,
-    /// Groups that have begun: effects in them belong together.
-    depth: u32,
+    /// The replication stream.
+    pub stream: Stream,
     /// Kept until taken, if somebody records.
     log: Option<Vec<(usize, OwnedRequest)>>,
 }
@@ -27,26 +28,52 @@ impl Effects {
     }
 
     /// Whether somebody listens: only then must effects be made.
+    #[inline]
     pub fn is_wanted(&self) -> bool {
-        self.log.is_some()
+        self.stream.is_open() || self.log.is_some()
     }
 
-    /// States an effect on database `db`.
-    pub fn state(&mut self, db: usize, effect: impl FnOnce() -> OwnedRequest) {
-        self.stated += 1;
-        if let Some(log) = &mut self.log {
-            log.push((db, effect()));
+    /// States that database `db` changed as the request of these arguments says.
+    #[inline]
+    pub fn state<'a, I>(&mut self, db: usize, args: I)
+    where
+        I: IntoIterator<Item = &'a [u8]>,
+        I::IntoIter: Clone,
+    {
+        self.count();
+        if self.is_wanted() {
+            self.tell(db, args);
         }
+    }
+
+    /// Counts a change whose effect is told apart.
+    #[inline]
+    pub fn count(&mut self) {
+        self.stated += 1;
+    }
+
+    /// Tells listeners of a request that they are to execute too; no data changed here by it, or
+    /// the change is counted.
+    pub fn tell<'a, I>(&mut self, db: usize, args: I)
+    where
+        I: IntoIterator<Item = &'a [u8]>,
+        I::IntoIter: Clone,
+    {
+        let args = args.into_iter();
+        if let Some(log) = &mut self.log {
+            log.push((db, OwnedRequest::new(args.clone())));
+        }
+        self.stream.write(db, args);
     }
 
     /// What follows belongs together, until [`Effects::end_group`].
     pub fn begin_group(&mut self) {
-        self.depth += 1;
+        self.stream.begin_group();
     }
 
     /// Ends what [`Effects::begin_group`] began.
     pub fn end_group(&mut self) {
-        self.depth -= 1;
+        self.stream.end_group();
     }
 
     /// How many effects were stated since the start (INFO's changes since the last save).

@@ -2,6 +2,10 @@
 
 mod clients;
 mod effects;
+mod functions;
+mod interpreter;
+mod latency;
+mod persistence;
 mod pubsub;
 mod script;
 mod scripts;
@@ -11,8 +15,12 @@ mod waits;
 
 pub use clients::Clients;
 pub use effects::Effects;
+pub use functions::{Function, Functions, Library, ScriptFlags};
+pub use interpreter::KeptInterpreter;
+pub use latency::{Latency, Spikes};
+pub use persistence::{Background, Loading, Persistence};
 pub use pubsub::{PubSub, Subject};
-pub use script::ScriptWatch;
+pub use script::{Running, ScriptWatch};
 pub use scripts::Scripts;
 pub use slowlog::{SlowRequest, Slowlog};
 pub use stats::{CommandStats, Stats};
@@ -21,10 +29,14 @@ pub use waits::{Pause, Waits};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::clock::{Clock, Millis};
+use crate::acl::{Catalog, Users};
+use crate::clock::{Clock, Micros, Millis};
 use crate::config::Config;
+use crate::replication::Replication;
 use crate::session::Client;
+pub use crate::store::Encodings;
 use crate::store::{HashLimits, SetLimits, SortedSetLimits};
+use crate::tls::Tls;
 
 /// What a server keeps beside its data. Its parts are fields so that they can be borrowed apart.
 #[derive(Debug)]
@@ -33,6 +45,10 @@ pub struct Server {
     pub config: Config,
     /// The file they were read from.
     pub config_file: Option<PathBuf>,
+    /// All users.
+    pub users: Users,
+    /// What speaks TLS, if anything does.
+    pub tls: Option<Arc<Tls>>,
     /// All connections.
     pub clients: Arc<Clients>,
     /// Who subscribes to what.
@@ -45,58 +61,83 @@ pub struct Server {
     pub waits: Waits,
     /// What changes, for replicas and for whoever records.
     pub effects: Effects,
+    /// What is known of saving and loading.
+    pub persistence: Persistence,
+    /// Who this server is to others, its replicas, the link to its primary.
+    pub replication: Replication,
     /// Requests that took long.
     pub slowlog: Slowlog,
+    /// Events that took long.
+    pub latency: Latency,
     /// Scripts by their digest, and the interpreter.
     pub scripts: Scripts,
+    /// Libraries of functions, and their interpreter.
+    pub functions: Functions,
     /// What others may know of a running script without the gate.
     pub script: Arc<ScriptWatch>,
     /// Whether what falls due is deleted by itself (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: bool,
     /// CONFIG SET has changed something since the last turn.
     pub config_changed: bool,
+    /// How many turns have changed the settings.
+    pub limits_version: u64,
+    /// The stopwatch when connections were last looked after, in microseconds.
+    pub looked_after: Micros,
     /// When the server started.
     pub started: Millis,
     /// 40 hexadecimal digits that tell this run from others.
     pub run_id: String,
     /// The port at which it listens; 0 = at none.
     pub port: u16,
+    /// The port at which it listens for TLS; 0 = at none.
+    pub tls_port: u16,
 }
 
 impl Server {
     /// A server of these settings before its first client.
-    pub fn new(config: Config, clock: &Arc<Clock>, commands: usize) -> Self {
+    pub fn new(config: Config, clock: &Arc<Clock>, commands: usize, catalog: Catalog) -> Self {
         let mut rng = fastrand::Rng::new();
+        let mut replication = Replication::new(clock.now());
+        let mut effects = Effects::default();
+        if let Some((host, port)) = config.replicaof.clone() {
+            replication.follow(host, port, &mut effects.stream, clock.now());
+        }
         Server {
             config,
             config_file: None,
+            users: Users::new(catalog),
+            tls: None,
             clients: Arc::default(),
             pubsub: PubSub::default(),
             stats: Stats::new(commands),
             monitors: Vec::new(),
             waits: Waits::default(),
-            effects: Effects::default(),
+            effects,
+            replication,
+            persistence: Persistence::new(clock.now()),
             slowlog: Slowlog::default(),
+            latency: Latency::default(),
             scripts: Scripts::default(),
+            functions: Functions::default(),
             script: Arc::new(ScriptWatch::new(Arc::clone(clock))),
             config_changed: false,
+            limits_version: 0,
             active_expire: true,
+            looked_after: 0,
             started: clock.now(),
             run_id: (0..40).map(|_| char::from_digit(rng.u32(..16), 16).unwrap_or('0')).collect(),
             port: 0,
+            tls_port: 0,
         }
     }
-}
 
-/// The sizes at which small encodings give way to big ones.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Encodings {
-    /// `hash-max-listpack-entries`, `hash-max-listpack-value`.
-    pub hash: HashLimits,
-    /// `set-max-intset-entries`.
-    pub set: SetLimits,
-    /// `zset-max-listpack-entries`, `zset-max-listpack-value`.
-    pub sorted_set: SortedSetLimits,
+    /// The backlog's size and what may wait for a replica are now what the settings say.
+    pub fn resize_backlog(&self) {
+        if let Some(backlog) = self.effects.stream.backlog() {
+            let limit = self.config.client_output_buffer_limit.replica;
+            backlog.resize(self.config.repl_backlog_size, limit);
+        }
+    }
 }
 
 impl From<&Config> for Encodings {
@@ -115,7 +156,16 @@ impl From<&Config> for Encodings {
     }
 }
 
-/// What lookups need and count.
+impl Server {
+    /// Whether what is past its time may be deleted: a replica leaves that to its primary, and
+    /// during a pause nothing changes.
+    #[inline]
+    pub fn may_expire(&self, now: Millis) -> bool {
+        !self.replication.is_replica() && self.waits.paused(now).is_none()
+    }
+}
+
+/// What lookups need, count and note.
 #[derive(Debug)]
 pub struct Lookups {
     /// Reads that found their key.
@@ -124,12 +174,10 @@ pub struct Lookups {
     pub misses: u64,
     /// Whether missed keys are noted (event class `m`).
     pub notes_misses: bool,
-    /// Keys missed by the command at hand, if they are noted.
-    pub missed: Vec<Box<[u8]>>,
     /// Whether new keys are noted (event class `n`).
     pub notes_new: bool,
-    /// Keys made by the command at hand, if they are noted.
-    pub created: Vec<Box<[u8]>>,
+    /// What the command at hand met and has not yet told, in order.
+    pub noted: Vec<Noted>,
     /// The sizes at which encodings change.
     pub encodings: Encodings,
     /// For random choices.
@@ -143,19 +191,36 @@ impl Lookups {
             hits: 0,
             misses: 0,
             notes_misses: false,
-            missed: Vec::new(),
             notes_new: false,
-            created: Vec::new(),
+            noted: Vec::new(),
             encodings,
             rng: fastrand::Rng::new(),
         }
     }
 
-    /// Counts a miss.
-    pub fn missed(&mut self, key: &[u8]) {
+    /// Counts a read of database `db` that did not find its key.
+    pub fn missed(&mut self, db: usize, key: &[u8]) {
         self.misses += 1;
         if self.notes_misses {
-            self.missed.push(key.into());
+            self.noted.push(Noted { db, key: key.into(), is_new: false });
         }
     }
+
+    /// Notes a key of database `db` that is about to be made.
+    pub fn created(&mut self, db: usize, key: &[u8]) {
+        if self.notes_new {
+            self.noted.push(Noted { db, key: key.into(), is_new: true });
+        }
+    }
+}
+
+/// A key that is noted for events of the classes `m` and `n`.
+#[derive(Debug)]
+pub struct Noted {
+    /// Its database.
+    pub db: usize,
+    /// Its name.
+    pub key: Box<[u8]>,
+    /// It was made; otherwise a read did not find it.
+    pub is_new: bool,
 }

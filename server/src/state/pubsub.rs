@@ -63,6 +63,14 @@ impl PubSub {
         self.of(subject).get(name).map_or(0, BTreeMap::len)
     }
 
+    /// Whether this holds for any subscription of a client.
+    pub fn any_of(&self, client: ClientId, holds: impl Fn(Subject, &[u8]) -> bool) -> bool {
+        [Subject::Channel, Subject::Pattern, Subject::ShardChannel].into_iter().any(|subject| {
+            let mut own = self.of(subject).iter().filter(|(_, who)| who.contains_key(&client));
+            own.any(|(name, _)| holds(subject, name))
+        })
+    }
+
     /// Delivers a message to the channel's subscribers, then to those of matching patterns;
     /// returns how many. `own` is the publisher's number and reply: what it subscribes to itself
     /// is written there.
@@ -128,7 +136,9 @@ fn deliver(
 ) -> usize {
     // Written once a protocol, however many receive it.
     let mut written: [Option<Vec<u8>>; 2] = [None, None];
-    for client in subscribers.values() {
+    let mut received = 0;
+    for client in subscribers.values().filter(|client| !client.is_ending()) {
+        received += 1;
         match own {
             Some((id, reply)) if *id == client.id => write_message(reply, parts),
             _ => {
@@ -143,7 +153,7 @@ fn deliver(
             }
         }
     }
-    subscribers.len()
+    received
 }
 
 fn write_message(reply: &mut Reply<'_>, parts: &[&[u8]]) {

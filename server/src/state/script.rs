@@ -1,9 +1,26 @@
 //! What others may know of a running script while it holds the gate.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use parking_lot::Mutex;
+
 use crate::clock::{Clock, Micros};
+
+/// What runs, or ran last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Running {
+    /// A script of EVAL.
+    #[default]
+    Script,
+    /// A function.
+    Function {
+        /// Its name.
+        name: String,
+        /// The request that calls it.
+        command: Vec<Vec<u8>>,
+    },
+}
 
 /// Shared between the script that runs and those who wait for it.
 #[derive(Debug)]
@@ -12,8 +29,18 @@ pub struct ScriptWatch {
     /// The stopwatch when the script began, and the microseconds that it may take.
     began: AtomicU64,
     may_take: AtomicU64,
+    /// After so many microseconds it is ended.
+    must_end: AtomicU64,
+    /// What runs.
+    running: Mutex<Running>,
+    /// How many libraries of functions there are, and functions in them.
+    functions: (AtomicUsize, AtomicUsize),
+    /// The bytes that it may take.
+    memory: AtomicUsize,
     /// Lets the thread's other connections go on elsewhere while a slow script runs.
     hand_over: OnceLock<fn()>,
+    /// Steps of work outside the interpreter.
+    steps: AtomicU64,
     slow: AtomicBool,
     wrote: AtomicBool,
     kill: AtomicBool,
@@ -27,7 +54,12 @@ impl ScriptWatch {
             clock,
             began: AtomicU64::new(0),
             may_take: AtomicU64::new(0),
+            must_end: AtomicU64::new(Micros::MAX),
+            running: Mutex::default(),
+            functions: (AtomicUsize::new(0), AtomicUsize::new(0)),
+            memory: AtomicUsize::new(0),
             hand_over: OnceLock::new(),
+            steps: AtomicU64::new(0),
             slow: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
             kill: AtomicBool::new(false),
@@ -42,7 +74,10 @@ impl ScriptWatch {
 
     /// The script looks at the time; past it, others are told and let go on.
     pub fn look(&self) {
-        let took = self.clock.stopwatch() - self.began.load(Ordering::Relaxed);
+        let took = self.took();
+        if took > self.must_end.load(Ordering::Relaxed) {
+            self.kill.store(true, Ordering::Release);
+        }
         if took > self.may_take.load(Ordering::Relaxed) && !self.slow.swap(true, Ordering::AcqRel) {
             tracing::warn!("a script runs for longer than busy-reply-threshold");
             if let Some(hand_over) = self.hand_over.get() {
@@ -51,9 +86,56 @@ impl ScriptWatch {
         }
     }
 
-    /// A script begins that may take so long before others are told.
-    pub fn begin(&self, may_take: Micros) {
+    /// Microseconds since the script began.
+    pub fn took(&self) -> Micros {
+        self.clock.stopwatch().saturating_sub(self.began.load(Ordering::Relaxed))
+    }
+
+    /// What runs.
+    pub fn running(&self) -> Running {
+        self.running.lock().clone()
+    }
+
+    /// How many libraries of functions there are, and functions in them.
+    pub fn functions(&self) -> (usize, usize) {
+        (self.functions.0.load(Ordering::Relaxed), self.functions.1.load(Ordering::Relaxed))
+    }
+
+    /// Says how many libraries of functions there are, and functions in them.
+    pub fn set_functions(&self, libraries: usize, functions: usize) {
+        self.functions.0.store(libraries, Ordering::Relaxed);
+        self.functions.1.store(functions, Ordering::Relaxed);
+    }
+
+    /// One of many steps of work that is done for the script outside the interpreter, where nothing
+    /// else looks at the time. False: the script is to end, the work may stop here.
+    pub fn step(&self) -> bool {
+        const LOOK_EVERY: u64 = 4096;
+        if self.steps.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK_EVERY) {
+            self.look();
+        }
+        !self.is_killed()
+    }
+
+    /// The bytes that the script may take.
+    pub fn memory(&self) -> usize {
+        self.memory.load(Ordering::Relaxed)
+    }
+
+    /// A library is loaded: it is ended after so long, and others wait for that.
+    pub fn begin_loading(&self, must_end: Micros, memory: usize) {
+        self.begin(Running::Script, 0, memory);
+        self.must_end.store(must_end, Ordering::Relaxed);
+    }
+
+    /// A script begins that may take so long before others are told (0 = as long as it wants), and
+    /// so many bytes.
+    pub fn begin(&self, running: Running, may_take: Micros, memory: usize) {
+        self.must_end.store(Micros::MAX, Ordering::Relaxed);
+        *self.running.lock() = running;
+        self.memory.store(memory, Ordering::Relaxed);
         self.began.store(self.clock.stopwatch(), Ordering::Relaxed);
+        let may_take = if may_take == 0 { Micros::MAX } else { may_take };
         self.may_take.store(may_take, Ordering::Relaxed);
         for flag in [&self.slow, &self.wrote, &self.kill, &self.shutdown] {
             flag.store(false, Ordering::Release);

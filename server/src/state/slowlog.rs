@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::session::Label;
+
 /// The latest slow requests.
 #[derive(Debug, Default)]
 pub struct Slowlog {
@@ -23,7 +25,7 @@ pub struct SlowRequest {
     /// Whose it was.
     pub addr: String,
     /// By CLIENT SETNAME.
-    pub name: Vec<u8>,
+    pub name: Label,
 }
 
 impl Slowlog {

@@ -15,6 +15,8 @@ pub struct Stats {
     pub past_traffic: (u64, u64),
     /// Error replies.
     pub error_replies: u64,
+    /// Requests of the primary's stream that could not be executed.
+    pub unexpected_errors: u64,
     /// Keys deleted because their time was over.
     pub expired_keys: u64,
     /// Fields deleted because their time was over.
@@ -23,6 +25,10 @@ pub struct Stats {
     pub evicted_keys: u64,
     /// Clients evicted for memory.
     pub evicted_clients: u64,
+    /// Clients closed for `client-query-buffer-limit`.
+    pub over_query_limit: u64,
+    /// Clients closed for `client-output-buffer-limit`.
+    pub over_output_limit: u64,
     /// The most memory used so far.
     pub peak_memory: usize,
 }
@@ -43,14 +49,21 @@ pub struct CommandStats {
 }
 
 impl CommandStats {
-    /// Counts an execution.
+    /// Counts an execution; in the histogram too if it is `tracked`.
     #[inline]
-    pub fn count(&mut self, micros: u64, ok: bool) {
+    pub fn count(&mut self, micros: u64, ok: bool, tracked: bool) {
         self.calls += 1;
         self.micros += micros;
         self.failed += u64::from(!ok);
-        let power = (64 - micros.leading_zeros() as usize).min(31);
-        self.histogram[power] = self.histogram[power].saturating_add(1);
+        if tracked {
+            let power = (64 - micros.leading_zeros() as usize).min(31);
+            self.histogram[power] = self.histogram[power].saturating_add(1);
+        }
+    }
+
+    /// Whether the histogram has counted anything.
+    pub fn is_tracked(&self) -> bool {
+        self.histogram.iter().any(|count| *count > 0)
     }
 
     /// The microseconds that this share of executions did not exceed, to the next power of two.
@@ -78,9 +91,11 @@ impl Stats {
     }
 
     /// Counts an error reply by its text, the code first.
-    pub fn error(&mut self, text: &str) {
+    pub fn error(&mut self, text: &[u8]) {
         self.error_replies += 1;
-        let code = text.split(' ').next().unwrap_or("ERR");
+        let end = text.iter().position(|byte| *byte == b' ');
+        let code = end.map_or(b"ERR".as_slice(), |end| &text[..end]);
+        let code = &*String::from_utf8_lossy(code);
         if let Some(count) = self.errors.get_mut(code) {
             *count += 1;
         } else if self.errors.len() < MOST_ERROR_CODES {

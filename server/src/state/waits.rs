@@ -1,17 +1,30 @@
-//! Connections that wait: for a deadline, or for the end of CLIENT PAUSE.
+//! Connections that wait: for a deadline, for replicas, or for the end of a pause.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Millis;
+use crate::replication::{Offset, Replicas};
 use crate::session::{Client, ClientId, Wake};
 
 /// Who waits, and until when.
 #[derive(Debug, Default)]
 pub struct Waits {
     by_deadline: BTreeMap<(Millis, ClientId), Arc<Client>>,
+    for_replicas: BTreeMap<ClientId, ForReplicas>,
     pause: Option<Pause>,
+    /// FAILOVER holds writes back, whatever CLIENT PAUSE and UNPAUSE say.
+    in_failover: bool,
     paused: Vec<Arc<Client>>,
+}
+
+/// A client in WAIT.
+#[derive(Debug)]
+struct ForReplicas {
+    client: Arc<Client>,
+    /// How many replicas are to have the stream up to where.
+    wanted: usize,
+    offset: Offset,
 }
 
 /// What CLIENT PAUSE holds back.
@@ -32,7 +45,32 @@ impl Waits {
     /// Forgets a client that waits no longer.
     pub fn cancel(&mut self, client: ClientId) {
         self.by_deadline.retain(|(_, id), _| *id != client);
+        self.for_replicas.remove(&client);
         self.paused.retain(|paused| paused.id != client);
+    }
+
+    /// Wakes `client` when `wanted` replicas have the stream up to `offset`.
+    pub fn add_for_replicas(&mut self, client: &Arc<Client>, wanted: usize, offset: Offset) {
+        let waiting = ForReplicas { client: Arc::clone(client), wanted, offset };
+        self.for_replicas.insert(client.id, waiting);
+    }
+
+    /// Wakes those for whom enough replicas have come far enough.
+    pub fn wake_for_replicas(&mut self, replicas: &Replicas) {
+        self.for_replicas.retain(|_, ForReplicas { client, wanted, offset }| {
+            let is_over = replicas.acked(*offset) >= *wanted;
+            if is_over {
+                client.wake(Wake::Resume);
+            }
+            !is_over
+        });
+    }
+
+    /// Ends all waits for replicas: this server became one itself.
+    pub fn demote(&mut self) {
+        for waiting in std::mem::take(&mut self.for_replicas).into_values() {
+            waiting.client.wake(Wake::Demoted);
+        }
     }
 
     /// How many wait with a deadline.
@@ -55,12 +93,27 @@ impl Waits {
 
     /// The pause in force at `now`.
     pub fn paused(&self, now: Millis) -> Option<Pause> {
-        self.pause.filter(|pause| pause.until > now)
+        let by_client = self.pause.filter(|pause| pause.until > now);
+        match (by_client, self.in_failover) {
+            (None, true) => Some(Pause { until: Millis::MAX, all: false }),
+            (by_client, _) => by_client,
+        }
     }
 
     /// Ends the pause; who was held back goes on.
     pub fn unpause(&mut self) {
         self.pause = None;
+        self.let_go();
+    }
+
+    /// Holds writes back for a FAILOVER, or does so no more.
+    pub fn hold_writes(&mut self, in_failover: bool) {
+        self.in_failover = in_failover;
+        self.let_go();
+    }
+
+    /// Lets all who were held back try again.
+    fn let_go(&mut self) {
         for client in self.paused.drain(..) {
             client.wake(Wake::Resume);
         }

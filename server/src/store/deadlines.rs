@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use crate::clock::Millis;
 
 /// Keys' hashes by the moment at which somebody has to look at the key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Wheel {
     levels: [Level; LEVELS],
     /// Nothing is due before this; never moves back.
@@ -21,6 +21,8 @@ pub struct Wheel {
     moving: Vec<Armed>,
     len: usize,
     allocated: usize,
+    /// Nothing comes up before this; `Millis::MAX`: nothing is there.
+    bound: Millis,
 }
 
 /// An entry: what to look at, and when.
@@ -61,7 +63,15 @@ const PORTION: usize = 512;
 impl Wheel {
     /// A wheel without entries or allocations.
     pub fn new() -> Self {
-        Wheel::default()
+        Wheel {
+            levels: Default::default(),
+            elapsed: 0,
+            ready: VecDeque::new(),
+            moving: Vec::new(),
+            len: 0,
+            allocated: 0,
+            bound: Millis::MAX,
+        }
     }
 
     /// How many entries there are.
@@ -85,11 +95,17 @@ impl Wheel {
     /// Has `hash` come up at `at`, or at once if that has passed.
     pub fn arm(&mut self, at: Millis, hash: u64) {
         self.len += 1;
+        self.bound = self.bound.min(at);
         self.place(Armed { at, hash });
     }
 
     /// Nothing comes up before this; it comes nearer to the first deadline as time does.
+    #[inline]
     pub fn next_due(&self) -> Option<Millis> {
+        (self.bound != Millis::MAX).then_some(self.bound)
+    }
+
+    fn find_bound(&self) -> Option<Millis> {
         if let Some(first) = self.ready.front() {
             return Some(first.at);
         }
@@ -101,6 +117,12 @@ impl Wheel {
 
     /// The next entry whose time has come by `now`, in the order of the deadlines.
     pub fn pop_due(&mut self, now: Millis) -> Popped {
+        let popped = self.step(now);
+        self.bound = self.find_bound().unwrap_or(Millis::MAX);
+        popped
+    }
+
+    fn step(&mut self, now: Millis) -> Popped {
         if !self.moving.is_empty() {
             self.move_portion();
             return Popped::Working;
@@ -181,6 +203,12 @@ impl Wheel {
         let shift = DIGIT * level as u32;
         let upper = self.elapsed >> (shift + DIGIT) << (shift + DIGIT);
         Some((level, slot, upper | (slot as u64) << shift))
+    }
+}
+
+impl Default for Wheel {
+    fn default() -> Self {
+        Wheel::new()
     }
 }
 

@@ -1,16 +1,19 @@
 //! Hashes: fields with values and deadlines of their own, kept together.
 //!
-//! A small hash is packed into one allocation; a big one is a table, with its fields' deadlines in
-//! an ordered index beside it. It turns big by the limits of the settings and never back.
+//! A small hash lies inline in its entry (see `inline.rs`). One that is too big for that is packed
+//! into one allocation, or, with many fields or bytes, a table, with its fields' deadlines in an
+//! ordered index beside it. What OBJECT ENCODING says is another matter: that follows the limits
+//! of the settings, as in Redis, and never goes back.
 
 use std::collections::BTreeSet;
 
 use super::allocated;
+use super::inline::{Field as InlineField, InlineHash};
 use super::packed::Packed;
 use super::table::{Entry, Keyed, Table};
 use crate::clock::Millis;
 
-/// Up to what a hash is packed.
+/// Up to what OBJECT ENCODING calls a hash a `listpack`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HashLimits {
     /// Fields (`hash-max-listpack-entries`).
@@ -33,7 +36,15 @@ pub struct Hash {
     /// Fields that have a deadline, and the first deadline.
     volatile: usize,
     first: Millis,
+    /// It was once beyond the limits.
+    grown: bool,
 }
+
+/// Fields up to which a hash is packed.
+const PACKED_FIELDS: usize = 128;
+
+/// Bytes up to which a hash is packed.
+const PACKED_BYTES: usize = 16 * 1024;
 
 #[derive(Debug, Clone)]
 enum Fields {
@@ -58,6 +69,9 @@ struct Field {
     deadline: Millis,
 }
 
+/// Fields with their values and deadlines.
+pub type Entries<'a> = Box<dyn Iterator<Item = (&'a [u8], &'a [u8], Option<Millis>)> + 'a>;
+
 impl Keyed for Field {
     fn key(&self) -> &[u8] {
         &self.name
@@ -73,14 +87,54 @@ impl Field {
 /// What a field of a deadline costs in the ordered index, about.
 const INDEXED: usize = 32;
 
-fn is_live(deadline: Millis, now: Millis) -> bool {
+pub(super) fn is_live(deadline: Millis, now: Millis) -> bool {
     deadline == 0 || deadline > now
 }
 
 impl Hash {
     /// A hash without fields.
     pub fn new() -> Self {
-        Hash { fields: Fields::Packed(Packed::default()), volatile: 0, first: 0 }
+        Hash { fields: Fields::Packed(Packed::default()), volatile: 0, first: 0, grown: false }
+    }
+
+    /// A hash of these fields, each with its value and deadline (0 = none).
+    pub fn from_fields<'a>(
+        fields: impl IntoIterator<Item = (&'a [u8], &'a [u8], Millis)>,
+        limits: &HashLimits,
+    ) -> Self {
+        let mut hash = Hash::new();
+        for (field, value, deadline) in fields {
+            hash.put(field, value, deadline, limits);
+        }
+        hash
+    }
+
+    /// A hash of these fields, which were inline.
+    pub(super) fn from_inline<'a>(
+        fields: impl Iterator<Item = InlineField<'a>>,
+        grown: bool,
+    ) -> Self {
+        let fields = fields.map(|field| (field.name, field.value, field.deadline));
+        let hash =
+            Hash::from_fields(fields, &HashLimits { entries: usize::MAX, value: usize::MAX });
+        Hash { grown, ..hash }
+    }
+
+    /// All fields with their deadlines (0 = none), if they are few enough to be packed.
+    pub(super) fn packed_fields(&self) -> Option<impl Iterator<Item = InlineField<'_>>> {
+        match &self.fields {
+            Fields::Packed(packed) => Some(packed.iter().map(|pair| InlineField {
+                name: pair.field,
+                value: pair.value,
+                deadline: pair.deadline,
+            })),
+            Fields::Table(_) => None,
+        }
+    }
+
+    /// Whether it was once beyond the limits of small ones.
+    pub(super) fn is_grown(&self) -> bool {
+        self.grown
     }
 
     /// The value of a field.
@@ -178,6 +232,22 @@ impl Hash {
         }
     }
 
+    /// All fields with their values and deadlines, those included whose deadline has come: of a
+    /// packed hash in the order of their arrival.
+    pub fn entries(&self) -> Entries<'_> {
+        let deadline = |deadline: Millis| (deadline != 0).then_some(deadline);
+        match &self.fields {
+            Fields::Packed(packed) => {
+                let pairs = packed.iter();
+                Box::new(pairs.map(move |pair| (pair.field, pair.value, deadline(pair.deadline))))
+            }
+            Fields::Table(big) => {
+                let fields = big.fields.iter();
+                Box::new(fields.map(move |f| (&*f.name, &*f.value, deadline(f.deadline))))
+            }
+        }
+    }
+
     /// The deadline of a field, if it has one.
     pub fn deadline(&self, field: &[u8]) -> Option<Millis> {
         self.find(field).map(|(_, deadline)| deadline).filter(|deadline| *deadline != 0)
@@ -190,6 +260,8 @@ impl Hash {
         if new == old {
             return true;
         }
+        // Valkey keeps deadlines of fields in no listpack.
+        self.grown |= new != 0;
         match &mut self.fields {
             Fields::Packed(packed) => {
                 let value = packed.find(field).map(|pair| pair.value.to_vec()).unwrap_or_default();
@@ -267,10 +339,7 @@ impl Hash {
 
     /// `listpack` or `hashtable`.
     pub fn encoding(&self) -> &'static str {
-        match &self.fields {
-            Fields::Packed(_) => "listpack",
-            Fields::Table(_) => "hashtable",
-        }
+        encoding(self.grown)
     }
 
     /// Bytes on the heap.
@@ -296,22 +365,23 @@ impl Hash {
     }
 
     fn put(&mut self, field: &[u8], value: &[u8], deadline: Millis, limits: &HashLimits) -> bool {
-        let fits = field.len() <= limits.value && value.len() <= limits.value;
+        self.grown |= !limits.allow(field, value);
         let old = if self.volatile == 0 { None } else { self.deadline(field) };
         let is_new = match &mut self.fields {
-            Fields::Packed(packed) if fits => {
+            Fields::Packed(packed) if packed.bytes() + field.len() + value.len() > PACKED_BYTES => {
+                self.enlarge();
+                return self.put(field, value, deadline, limits);
+            }
+            Fields::Packed(packed) => {
                 let is_new = packed.set(field, value, deadline);
-                if packed.len() > limits.entries {
+                if packed.len() > PACKED_FIELDS {
                     self.enlarge();
                 }
                 is_new
             }
-            Fields::Packed(_) => {
-                self.enlarge();
-                return self.put(field, value, deadline, limits);
-            }
             Fields::Table(big) => big.put(field, value, deadline),
         };
+        self.grown |= self.len() > limits.entries;
         self.count_deadline(deadline);
         self.forget_deadline(old.unwrap_or(0));
         is_new
@@ -348,6 +418,185 @@ impl Hash {
                 }
                 Fields::Table(big) => big.deadlines.first().map_or(0, |(first, _)| *first),
             };
+        }
+    }
+}
+
+impl HashLimits {
+    /// Whether a field and its value are short enough.
+    pub(super) fn allow(&self, field: &[u8], value: &[u8]) -> bool {
+        field.len() <= self.value && value.len() <= self.value
+    }
+}
+
+fn encoding(grown: bool) -> &'static str {
+    if grown { "hashtable" } else { "listpack" }
+}
+
+/// A hash where it lies. Methods with a `now` hide fields whose deadline has come by then; at `now`
+/// 0 nothing is hidden.
+#[derive(Debug, Clone, Copy)]
+pub struct HashRef<'a>(Lies<'a>);
+
+#[derive(Debug, Clone, Copy)]
+enum Lies<'a> {
+    Inline { hash: InlineHash<'a>, grown: bool },
+    Outside(&'a Hash),
+}
+
+impl<'a> From<&'a Hash> for HashRef<'a> {
+    fn from(hash: &'a Hash) -> Self {
+        HashRef(Lies::Outside(hash))
+    }
+}
+
+impl<'a> HashRef<'a> {
+    #[inline]
+    pub(super) fn inline(hash: InlineHash<'a>, grown: bool) -> Self {
+        HashRef(Lies::Inline { hash, grown })
+    }
+
+    /// The value of a field.
+    #[inline]
+    pub fn get(self, field: &[u8], now: Millis) -> Option<&'a [u8]> {
+        match self.0 {
+            Lies::Inline { hash, .. } => {
+                let index = hash.find(field)?;
+                is_live(hash.deadline(index), now).then(|| hash.value(index))
+            }
+            Lies::Outside(hash) => hash.get(field, now),
+        }
+    }
+
+    /// Whether there is such a field.
+    pub fn contains(self, field: &[u8], now: Millis) -> bool {
+        self.get(field, now).is_some()
+    }
+
+    /// Fields, those included whose deadline has come.
+    pub fn len(self) -> usize {
+        match self.0 {
+            Lies::Inline { hash, .. } => hash.len(),
+            Lies::Outside(hash) => hash.len(),
+        }
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fields whose deadline has not come.
+    pub fn live_len(self, now: Millis) -> usize {
+        match self.0 {
+            Lies::Inline { hash, .. } if hash.volatile_fields() == 0 => hash.len(),
+            Lies::Inline { hash, .. } => hash.iter().filter(|f| is_live(f.deadline, now)).count(),
+            Lies::Outside(hash) => hash.live_len(now),
+        }
+    }
+
+    /// Calls `visit` with each live field and value: of an inline or packed hash in the order of
+    /// their arrival.
+    #[inline]
+    pub fn each(self, now: Millis, mut visit: impl FnMut(&'a [u8], &'a [u8])) {
+        match self.0 {
+            Lies::Inline { hash, .. } => {
+                for field in hash.iter().filter(|field| is_live(field.deadline, now)) {
+                    visit(field.name, field.value);
+                }
+            }
+            Lies::Outside(hash) => hash.each(now, visit),
+        }
+    }
+
+    /// All live fields with their values.
+    pub fn pairs(self, now: Millis) -> Vec<(&'a [u8], &'a [u8])> {
+        let mut all = Vec::with_capacity(self.len());
+        self.each(now, |field, value| all.push((field, value)));
+        all
+    }
+
+    /// All fields with their values and deadlines, those included whose deadline has come: of an
+    /// inline or packed hash in the order of their arrival.
+    pub fn entries(self) -> Entries<'a> {
+        match self.0 {
+            Lies::Inline { hash, .. } => Box::new(hash.iter().map(|field| {
+                (field.name, field.value, Some(field.deadline).filter(|deadline| *deadline != 0))
+            })),
+            Lies::Outside(hash) => hash.entries(),
+        }
+    }
+
+    /// The deadline of a field, if it has one.
+    pub fn deadline(self, field: &[u8]) -> Option<Millis> {
+        match self.0 {
+            Lies::Inline { hash, .. } => {
+                Some(hash.deadline(hash.find(field)?)).filter(|deadline| *deadline != 0)
+            }
+            Lies::Outside(hash) => hash.deadline(field),
+        }
+    }
+
+    /// The first deadline of any field.
+    pub fn next_deadline(self) -> Option<Millis> {
+        match self.0 {
+            Lies::Inline { hash, .. } => Some(hash.first_deadline()).filter(|first| *first != 0),
+            Lies::Outside(hash) => hash.next_deadline(),
+        }
+    }
+
+    /// How many fields have a deadline.
+    pub fn volatile_fields(self) -> usize {
+        match self.0 {
+            Lies::Inline { hash, .. } => hash.volatile_fields(),
+            Lies::Outside(hash) => hash.volatile_fields(),
+        }
+    }
+
+    /// Visits about `count` live fields from `cursor` on; returns where to go on, 0 at the end. An
+    /// inline or packed hash is visited as a whole.
+    pub fn scan(
+        self,
+        cursor: u64,
+        count: usize,
+        now: Millis,
+        visit: &mut dyn FnMut(&[u8], &[u8]),
+    ) -> u64 {
+        match self.0 {
+            Lies::Inline { .. } => {
+                self.each(now, visit);
+                0
+            }
+            Lies::Outside(hash) => hash.scan(cursor, count, now, visit),
+        }
+    }
+
+    /// Any live field, each as likely as the others.
+    pub fn random(self, rng: &mut fastrand::Rng, now: Millis) -> Option<(&'a [u8], &'a [u8])> {
+        match self.0 {
+            Lies::Inline { hash, .. } => {
+                let live = self.live_len(now);
+                let mut fields = hash.iter().filter(|field| is_live(field.deadline, now));
+                let drawn = fields.nth(rng.usize(..live.max(1)))?;
+                Some((drawn.name, drawn.value))
+            }
+            Lies::Outside(hash) => hash.random(rng, now),
+        }
+    }
+
+    /// `listpack` or `hashtable`.
+    pub fn encoding(self) -> &'static str {
+        match self.0 {
+            Lies::Inline { grown, .. } => encoding(grown),
+            Lies::Outside(hash) => hash.encoding(),
+        }
+    }
+
+    /// A copy of its own.
+    pub fn to_hash(self) -> Hash {
+        match self.0 {
+            Lies::Inline { hash, grown } => Hash::from_inline(hash.iter(), grown),
+            Lies::Outside(hash) => hash.clone(),
         }
     }
 }
@@ -424,9 +673,13 @@ mod tests {
 
     #[test]
     fn a_hash_behaves_like_a_plain_map_whatever_its_encoding() {
-        for limits in [HashLimits::default(), HashLimits { entries: 4, value: 64 }] {
+        let limits = HashLimits::default();
+        for is_table in [false, true] {
             let (mut hash, mut model) =
                 (Hash::new(), BTreeMap::<Vec<u8>, (Vec<u8>, Millis)>::new());
+            if is_table {
+                hash.enlarge();
+            }
             let mut rng = fastrand::Rng::with_seed(3);
             for step in 1..20_000u64 {
                 let field = format!("f{}", rng.u32(..12)).into_bytes();
@@ -477,5 +730,11 @@ mod tests {
         wide.insert(b"a", b"12345", &limits);
         hash.insert(b"d", b"1", &limits);
         assert_eq!((hash.encoding(), wide.encoding()), ("hashtable", "hashtable"));
+        for field in 0..200u32 {
+            hash.insert(&field.to_le_bytes(), b"1", &limits);
+        }
+        assert!(matches!(hash.fields, Fields::Table(_)));
+        wide.insert(b"a", &[b'v'; PACKED_BYTES], &limits);
+        assert!(matches!(wide.fields, Fields::Table(_)));
     }
 }

@@ -1,4 +1,4 @@
-//! Packed pairs: a small hash's fields in one allocation, in the order of their arrival.
+//! Packed pairs: a hash's fields in one allocation, in the order of their arrival.
 //!
 //! Each entry: a length of the field, a length of the value, the deadline if the length says that
 //! there is one, then field and value. Lengths are LEB128 numbers.
@@ -24,6 +24,10 @@ pub(super) struct Pair<'a> {
 impl Packed {
     pub(super) fn len(&self) -> usize {
         self.len
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     pub(super) fn capacity(&self) -> usize {

@@ -106,6 +106,14 @@ impl Set {
         self.len() == 0
     }
 
+    /// The members in their order, if the set is an array of integers.
+    pub fn ints(&self) -> Option<&[i64]> {
+        match &self.0 {
+            Members::Ints(ints) => Some(ints),
+            Members::Table { .. } => None,
+        }
+    }
+
     /// All members: integers in their order, others in none.
     pub fn iter(&self) -> Box<dyn Iterator<Item = Cow<'_, [u8]>> + '_> {
         match &self.0 {

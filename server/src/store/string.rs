@@ -1,114 +1,112 @@
-//! Strings: integers as numbers, everything else as bytes.
-
-use std::borrow::Cow;
+//! Strings: bytes; which of them Redis would keep as numbers shows in their encoding's name.
 
 use super::allocated;
 
-/// A string value.
+/// How a string came to be what it is: its encoding's name tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// It was given as it is, and is a number if it reads like one.
+    #[default]
+    Given,
+    /// INCRBYFLOAT's result: text, even where it reads like an integer.
+    Computed,
+    /// APPEND or SETRANGE has changed it: its encoding stays `raw`.
+    Changed,
+}
+
+/// A string value of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Str {
-    /// The canonical decimal of this number.
-    Int(i64),
-    /// Bytes that were set as a whole.
-    Whole(Box<[u8]>),
-    /// Bytes that APPEND or SETRANGE has changed: with room to grow.
-    Grown(Vec<u8>),
+pub struct Str {
+    pub(super) bytes: Vec<u8>,
+    pub(super) origin: Origin,
+}
+
+/// A string where it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StrRef<'a> {
+    bytes: &'a [u8],
+    origin: Origin,
 }
 
 /// Up to this length Redis keeps a string within its object (`embstr`).
 const EMBEDDED: usize = 44;
 
 impl Str {
-    /// A string of these bytes; a number if they are one's canonical decimal.
+    /// A string of these bytes.
     pub fn new(bytes: &[u8]) -> Self {
-        match canonical_int(bytes) {
-            Some(value) => Str::Int(value),
-            None => Str::Whole(bytes.into()),
-        }
+        Str { bytes: bytes.into(), origin: Origin::Given }
     }
 
-    /// The decimal of a number.
-    pub fn from_int(value: i64) -> Self {
-        Str::Int(value)
+    /// The result of INCRBYFLOAT.
+    pub fn computed(bytes: &[u8]) -> Self {
+        Str { bytes: bytes.into(), origin: Origin::Computed }
     }
 
-    /// The bytes.
-    pub fn bytes(&self) -> Cow<'_, [u8]> {
-        match self {
-            Str::Int(value) => Cow::Owned(itoa::Buffer::new().format(*value).as_bytes().to_vec()),
-            Str::Whole(bytes) => Cow::Borrowed(bytes),
-            Str::Grown(bytes) => Cow::Borrowed(bytes),
-        }
-    }
-
-    /// The number, if it is kept as one.
-    pub fn as_int(&self) -> Option<i64> {
-        match self {
-            Str::Int(value) => Some(*value),
-            _ => None,
-        }
-    }
-
-    /// How many bytes it has.
-    pub fn len(&self) -> usize {
-        match self {
-            Str::Int(value) => itoa::Buffer::new().format(*value).len(),
-            Str::Whole(bytes) => bytes.len(),
-            Str::Grown(bytes) => bytes.len(),
-        }
-    }
-
-    /// Whether it has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
+    /// The string where it lies.
+    pub fn as_ref(&self) -> StrRef<'_> {
+        StrRef { bytes: &self.bytes, origin: self.origin }
     }
 
     /// Adds bytes at the end.
-    pub fn append(&mut self, bytes: &[u8]) {
-        self.grow().extend_from_slice(bytes);
+    pub(super) fn append(&mut self, bytes: &[u8]) {
+        self.origin = Origin::Changed;
+        self.bytes.extend_from_slice(bytes);
     }
 
     /// Writes bytes from `offset` on; a gap is filled with zeros.
-    pub fn set_range(&mut self, offset: usize, bytes: &[u8]) {
-        let grown = self.grow();
+    pub(super) fn set_range(&mut self, offset: usize, bytes: &[u8]) {
+        self.origin = Origin::Changed;
         let end = offset + bytes.len();
-        if grown.len() < end {
-            grown.resize(end, 0);
+        if self.bytes.len() < end {
+            self.bytes.resize(end, 0);
         }
-        grown[offset..end].copy_from_slice(bytes);
-    }
-
-    /// `int`, `embstr` or `raw`, as Redis tells them apart.
-    pub fn encoding(&self) -> &'static str {
-        match self {
-            Str::Int(_) => "int",
-            Str::Whole(bytes) if bytes.len() <= EMBEDDED => "embstr",
-            Str::Whole(_) | Str::Grown(_) => "raw",
-        }
+        self.bytes[offset..end].copy_from_slice(bytes);
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        match self {
-            Str::Int(_) => 0,
-            Str::Whole(bytes) => allocated(bytes.len()),
-            Str::Grown(bytes) => allocated(bytes.capacity()),
+        allocated(self.bytes.capacity())
+    }
+}
+
+impl<'a> StrRef<'a> {
+    pub(super) fn new(bytes: &'a [u8], origin: Origin) -> Self {
+        StrRef { bytes, origin }
+    }
+
+    /// The bytes.
+    pub fn bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// How many bytes it has.
+    pub fn len(self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it has no bytes.
+    pub fn is_empty(self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// `int`, `embstr` or `raw`, as Redis tells them apart.
+    pub fn encoding(self) -> &'static str {
+        match (self.origin, self.bytes) {
+            (Origin::Changed, _) => "raw",
+            (Origin::Given, bytes) if canonical_int(bytes).is_some() => "int",
+            (_, bytes) if bytes.len() <= EMBEDDED => "embstr",
+            _ => "raw",
         }
     }
 
-    fn grow(&mut self) -> &mut Vec<u8> {
-        if !matches!(self, Str::Grown(_)) {
-            *self = Str::Grown(self.bytes().into_owned());
-        }
-        match self {
-            Str::Grown(bytes) => bytes,
-            _ => unreachable!("it was just made one that grows"),
-        }
+    /// A copy of its own.
+    pub fn to_str(self) -> Str {
+        Str { bytes: self.bytes.into(), origin: self.origin }
     }
 }
 
 /// The number whose canonical decimal these bytes are.
-pub(super) fn canonical_int(bytes: &[u8]) -> Option<i64> {
+pub(crate) fn canonical_int(bytes: &[u8]) -> Option<i64> {
     // 20 bytes hold the longest.
     if bytes.is_empty() || bytes.len() > 20 || !(bytes[0] == b'-' || bytes[0].is_ascii_digit()) {
         return None;
@@ -123,23 +121,25 @@ mod tests {
 
     #[test]
     fn encodings_are_those_of_redis() {
-        assert_eq!(Str::new(b"12").encoding(), "int");
-        assert_eq!(Str::new(b"-9223372036854775808").as_int(), Some(i64::MIN));
+        let encoding = |bytes: &[u8]| StrRef::new(bytes, Origin::Given).encoding();
+        assert_eq!(encoding(b"12"), "int");
+        assert_eq!(encoding(b"-9223372036854775808"), "int");
         for text in ["", "012", "-0", "+1", "9223372036854775808", " 1"] {
-            assert_eq!(Str::new(text.as_bytes()).encoding(), "embstr", "{text:?}");
+            assert_eq!(encoding(text.as_bytes()), "embstr", "{text:?}");
         }
-        assert_eq!(Str::new(&[b'x'; 45]).encoding(), "raw");
+        assert_eq!(encoding(&[b'x'; 45]), "raw");
+        assert_eq!(Str::computed(b"12").as_ref().encoding(), "embstr");
         let mut number = Str::new(b"12");
         number.append(b"3");
-        assert_eq!((number.encoding(), &*number.bytes()), ("raw", &b"123"[..]));
+        assert_eq!((number.as_ref().encoding(), number.as_ref().bytes()), ("raw", &b"123"[..]));
     }
 
     #[test]
     fn a_range_beyond_the_end_is_filled_with_zeros() {
         let mut value = Str::new(b"ab");
         value.set_range(4, b"z");
-        assert_eq!(&*value.bytes(), b"ab\0\0z");
+        assert_eq!(value.bytes, b"ab\0\0z");
         value.set_range(0, b"XY");
-        assert_eq!(&*value.bytes(), b"XY\0\0z");
+        assert_eq!(value.bytes, b"XY\0\0z");
     }
 }

@@ -1,9 +1,7 @@
-//! The hash table of everything: grows by splitting one small segment at a time, never as a whole.
+//! The hash table of big values: grows by splitting one small segment at a time, never as a whole.
 //!
-//! Extendible hashing: the top bits of a key's hash choose, by way of a directory, one of many
-//! small segments. A full segment splits in two, two sparse neighbours merge, and nobody ever
-//! waits for a table of millions to be moved. Segments in the directory's order are in the order
-//! of the hashes, so a scan whose cursor is a position in that order loses nothing to splits and
+//! Extendible hashing (see `directory.rs`). Segments in the directory's order are in the order of
+//! the hashes, so a scan whose cursor is a position in that order loses nothing to splits and
 //! merges between its calls.
 
 use std::fmt;
@@ -11,6 +9,8 @@ use std::hash::BuildHasher;
 
 use foldhash::quality::RandomState;
 use hashbrown::HashTable;
+
+use super::directory::{CURSOR_BITS, Directory, Span, spread, wrap};
 
 /// What is found by a key of its own.
 pub trait Keyed {
@@ -21,9 +21,7 @@ pub trait Keyed {
 /// Entries by key.
 pub struct Table<T> {
     segments: Vec<Segment<T>>,
-    /// By the top `bits` bits of a hash: the segment. Empty while there is at most one.
-    directory: Vec<u32>,
-    bits: u32,
+    directory: Directory,
     len: usize,
     /// Bytes of the segments' own allocations.
     allocated: usize,
@@ -32,9 +30,7 @@ pub struct Table<T> {
 
 struct Segment<T> {
     entries: HashTable<T>,
-    /// Its entries' hashes begin with these `depth` bits, here at the top.
-    prefix: u64,
-    depth: u32,
+    span: Span,
 }
 
 /// Entries at which a segment splits: what 512 buckets take.
@@ -43,16 +39,12 @@ const FULL: usize = 448;
 /// Entries under which a segment looks for a neighbour to merge with.
 const SPARSE: usize = FULL / 8;
 
-/// Bits of a hash that make a scan's cursor: few enough for clients that count in doubles.
-const CURSOR_BITS: u32 = 48;
-
 impl<T: Keyed> Table<T> {
     /// A table without entries or allocations.
     pub fn new() -> Self {
         Table {
             segments: Vec::new(),
-            directory: Vec::new(),
-            bits: 0,
+            directory: Directory::default(),
             len: 0,
             allocated: 0,
             state: RandomState::default(),
@@ -73,7 +65,7 @@ impl<T: Keyed> Table<T> {
     pub fn heap_bytes(&self) -> usize {
         self.allocated
             + self.segments.capacity() * size_of::<Segment<T>>()
-            + self.directory.capacity() * size_of::<u32>()
+            + self.directory.heap_bytes()
     }
 
     /// The hash of a key in this table.
@@ -85,14 +77,17 @@ impl<T: Keyed> Table<T> {
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<&T> {
         let hash = self.hash_of(key);
-        self.segments.get(self.segment_of(hash))?.entries.find(spread(hash), |e| e.key() == key)
+        self.segments
+            .get(self.directory.segment_of(hash))?
+            .entries
+            .find(spread(hash), |e| e.key() == key)
     }
 
     /// The entry of a key, to change all but the key.
     #[inline]
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut T> {
         let hash = self.hash_of(key);
-        let segment = self.segment_of(hash);
+        let segment = self.directory.segment_of(hash);
         let entries = &mut self.segments.get_mut(segment)?.entries;
         entries.find_mut(spread(hash), |entry| entry.key() == key)
     }
@@ -116,7 +111,7 @@ impl<T: Keyed> Table<T> {
         hash: u64,
         is: impl FnMut(&T) -> bool,
     ) -> Option<Occupied<'_, T>> {
-        let segment = self.segment_of(hash);
+        let segment = self.directory.segment_of(hash);
         let bucket = self.segments.get(segment)?.entries.find_bucket_index(spread(hash), is)?;
         Some(Occupied { table: self, hash, segment, bucket })
     }
@@ -125,7 +120,7 @@ impl<T: Keyed> Table<T> {
     #[inline]
     pub fn entry<'a>(&'a mut self, key: &[u8]) -> Entry<'a, T> {
         let hash = self.hash_of(key);
-        let segment = self.segment_of(hash);
+        let segment = self.directory.segment_of(hash);
         let found = self.segments.get(segment).and_then(|segment| {
             segment.entries.find_bucket_index(spread(hash), |entry| entry.key() == key)
         });
@@ -161,7 +156,7 @@ impl<T: Keyed> Table<T> {
     pub fn scan(&self, cursor: u64, count: usize, visit: &mut dyn FnMut(&T)) -> u64 {
         let (mut position, mut wanted) = (cursor, count.max(1));
         while position < 1 << CURSOR_BITS {
-            let index = self.segment_of(position << (64 - CURSOR_BITS));
+            let index = self.directory.segment_of(position << (64 - CURSOR_BITS));
             let Some(segment) = self.segments.get(index) else { return 0 };
             let mut found: Vec<(u64, &T)> = segment
                 .entries
@@ -178,7 +173,7 @@ impl<T: Keyed> Table<T> {
                 return wrap(last + 1);
             }
             found.iter().for_each(|(_, entry)| visit(entry));
-            position = segment.end();
+            position = segment.span.end();
             wanted -= found.len();
             if wanted == 0 {
                 break;
@@ -229,26 +224,17 @@ impl<T: Keyed> Table<T> {
         }
     }
 
-    #[inline]
-    fn segment_of(&self, hash: u64) -> usize {
-        if self.bits == 0 {
-            0
-        } else {
-            self.directory[(hash >> (64 - self.bits)) as usize] as usize
-        }
-    }
-
     /// Puts an entry that is not there into its segment; splits that first if it is full.
     fn insert_new(&mut self, hash: u64, entry: T) -> (usize, usize) {
         if self.segments.is_empty() {
-            self.segments.push(Segment { entries: HashTable::new(), prefix: 0, depth: 0 });
+            self.segments.push(Segment { entries: HashTable::new(), span: Span::WHOLE });
         }
-        let mut segment = self.segment_of(hash);
+        let mut segment = self.directory.segment_of(hash);
         while self.segments[segment].entries.len() >= FULL
-            && self.segments[segment].depth < CURSOR_BITS
+            && self.segments[segment].span.depth < CURSOR_BITS
         {
             self.split(segment);
-            segment = self.segment_of(hash);
+            segment = self.directory.segment_of(hash);
         }
         let Table { segments, state, allocated, .. } = self;
         let entries = &mut segments[segment].entries;
@@ -262,61 +248,39 @@ impl<T: Keyed> Table<T> {
     }
 
     fn split(&mut self, index: usize) {
-        if self.segments[index].depth == self.bits {
-            // Every place of the directory becomes two; at first there is none but the only one.
-            let doubled = |place: &u32| [*place, *place];
-            self.directory = match self.bits {
-                0 => vec![0, 0],
-                _ => self.directory.iter().flat_map(doubled).collect(),
-            };
-            self.bits += 1;
-        }
-        let Segment { entries, prefix, depth } = &mut self.segments[index];
-        *depth += 1;
-        let bit = 1 << (64 - *depth);
+        let Segment { entries, span } = &mut self.segments[index];
+        let (whole, (lower, upper)) = (*span, span.halves());
         let (mut low, mut high) = (HashTable::with_capacity(FULL), HashTable::with_capacity(FULL));
         self.allocated -= entries.allocation_size();
         let state = &self.state;
         let rehash = |entry: &T| spread(state.hash_one(entry.key()));
         for entry in std::mem::take(entries) {
             let hash = state.hash_one(entry.key());
-            let half = if hash & bit == 0 { &mut low } else { &mut high };
+            let half = if whole.is_upper(hash) { &mut high } else { &mut low };
             half.insert_unique(spread(hash), entry, rehash);
         }
         self.allocated += low.allocation_size() + high.allocation_size();
-        *entries = low;
-        let twin = Segment { entries: high, prefix: *prefix | bit, depth: *depth };
-        self.segments.push(twin);
-        self.enter(self.segments.len() - 1);
-    }
-
-    /// Writes a segment into all its places of the directory.
-    fn enter(&mut self, index: usize) {
-        if self.bits == 0 {
-            return;
-        }
-        let Segment { prefix, depth, .. } = &self.segments[index];
-        let first = (prefix >> (64 - self.bits)) as usize;
-        let places = 1usize << (self.bits - depth);
-        self.directory[first..first + places].fill(index as u32);
+        self.segments[index] = Segment { entries: low, span: lower };
+        self.segments.push(Segment { entries: high, span: upper });
+        self.directory.enter(lower, index);
+        self.directory.enter(upper, self.segments.len() - 1);
     }
 
     /// After a removal: gives memory back if the segment has become sparse.
     fn tidy(&mut self, index: usize) {
-        let Segment { entries, prefix, depth } = &self.segments[index];
+        let Segment { entries, span } = &self.segments[index];
         if entries.len() > SPARSE {
             return;
         }
-        if *depth == 0 {
+        let Some(twin) = span.twin() else {
             self.shrink_only();
             return;
-        }
-        let twin = self.segment_of(prefix ^ (1 << (64 - depth)));
+        };
+        let twin = self.directory.segment_of(twin.prefix);
         let other = &self.segments[twin];
-        if other.depth != *depth || entries.len() + other.entries.len() > FULL / 2 {
-            return;
+        if other.span.depth == span.depth && entries.len() + other.entries.len() <= FULL / 2 {
+            self.merge(index, twin);
         }
-        self.merge(index, twin);
     }
 
     /// The only segment gives back room when it is nearly empty.
@@ -335,44 +299,20 @@ impl<T: Keyed> Table<T> {
         let moved = std::mem::take(&mut self.segments[gone].entries);
         self.allocated -= moved.allocation_size();
         let Table { segments, state, allocated, .. } = self;
-        let Segment { entries, prefix, depth } = &mut segments[keep];
+        let Segment { entries, span } = &mut segments[keep];
         let before = entries.allocation_size();
         for entry in moved {
             let hash = spread(state.hash_one(entry.key()));
             entries.insert_unique(hash, entry, |entry| spread(state.hash_one(entry.key())));
         }
         *allocated = *allocated + entries.allocation_size() - before;
-        *prefix &= !(1 << (64 - *depth));
-        *depth -= 1;
-        self.enter(keep);
+        *span = span.parent();
+        self.directory.enter(*span, keep);
         self.segments.swap_remove(gone);
-        if gone < self.segments.len() {
-            self.enter(gone);
+        if let Some(moved) = self.segments.get(gone) {
+            self.directory.enter(moved.span, gone);
         }
-        self.halve_directory();
-    }
-
-    /// Halves the directory as long as no segment needs all its bits. Looked at only when there
-    /// are far fewer segments than places, so that it costs nothing in the long run.
-    fn halve_directory(&mut self) {
-        while self.bits > 0
-            && self.segments.len() * 4 <= self.directory.len().max(4)
-            && self.segments.iter().all(|segment| segment.depth < self.bits)
-        {
-            self.bits -= 1;
-            self.directory = match self.bits {
-                0 => Vec::new(),
-                _ => self.directory.iter().step_by(2).copied().collect(),
-            };
-        }
-    }
-}
-
-impl<T> Segment<T> {
-    /// The scan position behind its last hash.
-    fn end(&self) -> u64 {
-        let start = self.prefix >> (64 - CURSOR_BITS);
-        start + (1 << (CURSOR_BITS - self.depth))
+        self.directory.shrink(self.segments.iter().map(|segment| segment.span));
     }
 }
 
@@ -396,17 +336,6 @@ impl<T: fmt::Debug> fmt::Debug for Table<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.segments.iter().flat_map(|s| s.entries.iter())).finish()
     }
-}
-
-/// All entries of a segment share their hashes' top bits, which are those that a segment would
-/// tell its entries apart by; the middle bits take their place.
-#[inline]
-fn spread(hash: u64) -> u64 {
-    hash.rotate_left(32)
-}
-
-fn wrap(position: u64) -> u64 {
-    if position >> CURSOR_BITS == 0 { position } else { 0 }
 }
 
 /// The place of a key.

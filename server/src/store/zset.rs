@@ -129,21 +129,52 @@ impl SortedSet {
         start..end.max(start)
     }
 
-    /// The ranks of members between the bounds; all scores are taken to be equal.
-    pub fn ranks_by_lex(&self, min: LexBound<'_>, max: LexBound<'_>) -> Range<usize> {
-        let start = self.ordered.count_while(|_, member| match min {
+    /// The ranks of members between the bounds. All scores should be equal; where they are not,
+    /// there is no such order, and a small set is walked as Redis walks it: from its start, or from
+    /// its end.
+    pub fn ranks_by_lex(
+        &self,
+        min: LexBound<'_>,
+        max: LexBound<'_>,
+        from_end: bool,
+    ) -> Range<usize> {
+        let precedes = |member: &[u8]| match min {
             LexBound::First => false,
             LexBound::Last => true,
             LexBound::Inclusive(bound) => member < bound,
             LexBound::Exclusive(bound) => member <= bound,
-        });
-        let end = self.ordered.count_while(|_, member| match max {
-            LexBound::First => false,
-            LexBound::Last => true,
-            LexBound::Inclusive(bound) => member <= bound,
-            LexBound::Exclusive(bound) => member < bound,
-        });
-        start..end.max(start)
+        };
+        let ends_before = |member: &[u8]| match max {
+            LexBound::First => true,
+            LexBound::Last => false,
+            LexBound::Inclusive(bound) => member > bound,
+            LexBound::Exclusive(bound) => member >= bound,
+        };
+        if self.scores.is_some() {
+            let start = self.ordered.count_while(|_, member| precedes(member));
+            let end = self.ordered.count_while(|_, member| !ends_before(member));
+            return start..end.max(start);
+        }
+        let members: Vec<&[u8]> = self.iter().map(|(member, _)| member).collect();
+        match (members.first(), members.last()) {
+            (Some(first), Some(last)) if !ends_before(first) && !precedes(last) => {}
+            _ => return 0..0,
+        }
+        if from_end {
+            let after = members.iter().rev().take_while(|member| ends_before(member)).count();
+            let end = members.len() - after;
+            let found = members[..end].iter().rev().take_while(|member| !precedes(member)).count();
+            return end - found..end;
+        }
+        let start = members.iter().take_while(|member| precedes(member)).count();
+        let found = members[start..].iter().take_while(|member| !ends_before(member)).count();
+        start..start + found
+    }
+
+    /// Whether all members have the same score, so that they are in the order of their bytes.
+    pub fn has_one_score(&self) -> bool {
+        let mut scores = self.iter().map(|(_, score)| score);
+        scores.next() == scores.next_back().or_else(|| self.iter().next().map(|(_, score)| score))
     }
 
     /// Visits about `count` members from `cursor` on; returns where to go on, 0 at the end. A
@@ -243,8 +274,24 @@ mod tests {
         for member in ["b", "a", "d", "c"] {
             set.insert(member.as_bytes(), 0.0, &limits);
         }
-        let ranks = set.ranks_by_lex(LexBound::Exclusive(b"a"), LexBound::Inclusive(b"c"));
+        let ranks = set.ranks_by_lex(LexBound::Exclusive(b"a"), LexBound::Inclusive(b"c"), false);
         assert_eq!(set.range(ranks).map(|(m, _)| m).collect::<Vec<_>>(), [b"b", b"c"]);
-        assert_eq!(set.ranks_by_lex(LexBound::First, LexBound::Last), 0..4);
+        assert_eq!(set.ranks_by_lex(LexBound::First, LexBound::Last, false), 0..4);
+        assert!(set.has_one_score());
+    }
+
+    /// What Redis 7.0 answers to ZRANGEBYLEX and ZREVRANGEBYLEX of a listpack.
+    #[test]
+    fn members_of_several_scores_are_walked_one_after_the_other() {
+        let (mut set, limits) = (SortedSet::new(), SortedSetLimits::default());
+        for (member, score) in [("e", 0.0), ("a", 1.0), ("f", 2.0), ("b", 3.0)] {
+            set.insert(member.as_bytes(), score, &limits);
+        }
+        assert!(!set.has_one_score());
+        let upto_c = (LexBound::First, LexBound::Inclusive(b"c".as_slice()));
+        assert_eq!(set.ranks_by_lex(upto_c.0, upto_c.1, false), 0..0);
+        let from_a = (LexBound::Exclusive(b"a".as_slice()), LexBound::Inclusive(b"e".as_slice()));
+        assert_eq!(set.ranks_by_lex(from_a.0, from_a.1, false), 0..2);
+        assert_eq!(set.ranks_by_lex(from_a.0, from_a.1, true), 2..4);
     }
 }

@@ -1,6 +1,6 @@
 """A small web application that keeps its sessions in Redis: login, a visit counter, logout.
 
-A session is one hash, and every access puts its end ten seconds into the future.
+A session is one hash, and every access puts its end SESSION_SECONDS (ten) into the future.
 """
 
 import os
@@ -13,7 +13,7 @@ import redis
 class SessionStore:
     """One session: a hash whose lifetime slides with every access."""
 
-    def __init__(self, token, url="redis://localhost:6379", ttl=10):
+    def __init__(self, token, url, ttl):
         self.token = token
         self.redis = redis.Redis.from_url(url, decode_responses=True)
         self.ttl = ttl
@@ -41,6 +41,7 @@ class SessionStore:
 app = flask.Flask(__name__)
 app.secret_key = os.environ.get("SECRET_KEY", "not secret in a test")
 app.config["REDIS_URL"] = os.environ.get("REDIS_URL", "redis://localhost:6379")
+app.config["SESSION_SECONDS"] = 10
 
 
 def store(create=False):
@@ -48,7 +49,9 @@ def store(create=False):
     if create and "token" not in flask.session:
         flask.session["token"] = f"session:{uuid.uuid4().hex}"
     token = flask.session.get("token")
-    return SessionStore(token, app.config["REDIS_URL"]) if token else None
+    if token is None:
+        return None
+    return SessionStore(token, app.config["REDIS_URL"], app.config["SESSION_SECONDS"])
 
 
 @app.get("/")

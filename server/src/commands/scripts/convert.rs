@@ -4,6 +4,7 @@ use mlua::{Lua, Table, Value};
 
 use super::super::CommandError;
 use crate::resp::{Protocol, Reply};
+use crate::state::ScriptWatch;
 
 /// A number as Lua writes it (`%.17g`), integers without a point.
 pub(super) fn number(number: f64) -> String {
@@ -13,32 +14,43 @@ pub(super) fn number(number: f64) -> String {
 /// Writes a script's value as its reply, by Redis's rules.
 ///
 /// Whether `false` is a null or a boolean goes by the protocol that the script has set for itself.
-pub(super) fn to_reply(value: &Value, reply: &mut Reply<'_>, script: Protocol) {
-    write(value, reply, script, 0);
+pub(super) fn to_reply(
+    value: &Value,
+    reply: &mut Reply<'_>,
+    script: Protocol,
+    watch: &ScriptWatch,
+) -> Errors {
+    let mut writer = Writer { reply, script, watch, errors: Errors::default() };
+    writer.write(value, 0);
+    writer.errors
+}
+
+/// The errors in a reply.
+#[derive(Debug, Default)]
+pub(super) struct Errors {
+    /// How many there are.
+    pub(super) all: usize,
+    /// Those that are still to be counted.
+    pub(super) counted: Vec<Vec<u8>>,
+}
+
+/// Whether an error in a script is a command's, and was counted there.
+pub(super) fn is_counted(table: &Table) -> bool {
+    matches!(table.raw_get("ignore_error_stats_update"), Ok(Value::Boolean(true)))
+}
+
+struct Writer<'w, 'r> {
+    reply: &'w mut Reply<'r>,
+    script: Protocol,
+    watch: &'w ScriptWatch,
+    errors: Errors,
 }
 
 /// How deep tables may nest.
 const DEEPEST: usize = 200;
 
-fn write(value: &Value, reply: &mut Reply<'_>, script: Protocol, depth: usize) {
-    match value {
-        Value::String(text) => reply.bulk(&text.as_bytes()),
-        Value::Integer(number) => reply.int(*number),
-        // What does not fit is the smallest integer, as x86's conversion makes it in Redis.
-        Value::Number(number) if number.abs() >= 9_223_372_036_854_775_808.0 || number.is_nan() => {
-            reply.int(i64::MIN)
-        }
-        Value::Number(number) => reply.int(*number as i64),
-        Value::Boolean(true) if script == Protocol::Resp2 => reply.int(1),
-        Value::Boolean(false) if script == Protocol::Resp2 => reply.null(),
-        Value::Boolean(value) => reply.bool(*value),
-        Value::Table(_) if depth > DEEPEST => {
-            reply.error("ERR reached lua stack limit");
-        }
-        Value::Table(table) => write_table(table, reply, script, depth),
-        _ => reply.null(),
-    }
-}
+/// So many errors of one reply are counted.
+const MOST_COUNTED: usize = 128;
 
 fn text_field(table: &Table, name: &str) -> Option<Vec<u8>> {
     match table.raw_get::<Value>(name) {
@@ -47,67 +59,97 @@ fn text_field(table: &Table, name: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn write_table(table: &Table, reply: &mut Reply<'_>, script: Protocol, depth: usize) {
-    if let Some(text) = text_field(table, "err") {
-        reply.error(&String::from_utf8_lossy(&text));
-        return;
-    }
-    if let Some(text) = text_field(table, "ok") {
-        let text: String = String::from_utf8_lossy(&text).replace(['\r', '\n'], " ");
-        reply.simple(&text);
-        return;
-    }
-    if let Ok(Value::Number(value)) = table.raw_get("double") {
-        reply.double(value);
-        return;
-    }
-    if let Ok(Value::Integer(value)) = table.raw_get("double") {
-        reply.double(value as f64);
-        return;
-    }
-    if let Ok(Value::Table(map)) = table.raw_get("map") {
-        let pairs: Vec<(Value, Value)> = map.pairs().filter_map(Result::ok).collect();
-        reply.map(pairs.len());
-        for (key, value) in pairs {
-            write(&key, reply, script, depth + 1);
-            write(&value, reply, script, depth + 1);
+impl Writer<'_, '_> {
+    fn write(&mut self, value: &Value, depth: usize) {
+        let (reply, script) = (&mut *self.reply, self.script);
+        match value {
+            _ if reply.is_too_long() || !self.watch.step() => {}
+            Value::String(text) => reply.bulk(&text.as_bytes()),
+            Value::Integer(number) => reply.int(*number),
+            // What does not fit is the smallest integer, as x86's conversion makes it in Redis.
+            Value::Number(number)
+                if number.abs() >= 9_223_372_036_854_775_808.0 || number.is_nan() =>
+            {
+                reply.int(i64::MIN)
+            }
+            Value::Number(number) => reply.int(*number as i64),
+            Value::Boolean(true) if script == Protocol::Resp2 => reply.int(1),
+            Value::Boolean(false) if script == Protocol::Resp2 => reply.null(),
+            Value::Boolean(value) => reply.bool(*value),
+            Value::Table(_) if depth > DEEPEST => {
+                reply.error("ERR reached lua stack limit");
+            }
+            Value::Table(table) => self.write_table(table, depth),
+            _ => reply.null(),
         }
-        return;
     }
-    if let Ok(Value::Table(set)) = table.raw_get("set") {
-        let members: Vec<(Value, Value)> = set.pairs().filter_map(Result::ok).collect();
-        reply.set(members.len());
-        members.iter().for_each(|(member, _)| write(member, reply, script, depth + 1));
-        return;
-    }
-    if let Some(text) = text_field(table, "big_number") {
-        if reply.is_resp3() {
-            reply.raw(b"(");
-            reply.raw(&text);
-            reply.raw(b"\r\n");
-        } else {
-            reply.bulk(&text);
+
+    fn write_table(&mut self, table: &Table, depth: usize) {
+        let reply = &mut *self.reply;
+        if let Some(text) = text_field(table, "err") {
+            reply.error(&text);
+            self.errors.all += 1;
+            if !is_counted(table) && self.errors.counted.len() < MOST_COUNTED {
+                self.errors.counted.push(text);
+            }
+            return;
         }
-        return;
+        if let Some(text) = text_field(table, "ok") {
+            reply.status(text);
+            return;
+        }
+        if let Ok(Value::Number(value)) = table.raw_get("double") {
+            reply.double(value);
+            return;
+        }
+        if let Ok(Value::Integer(value)) = table.raw_get("double") {
+            reply.double(value as f64);
+            return;
+        }
+        if let Ok(Value::Table(map)) = table.raw_get("map") {
+            let pairs: Vec<(Value, Value)> = map.pairs().filter_map(Result::ok).collect();
+            reply.map(pairs.len());
+            for (key, value) in pairs {
+                self.write(&key, depth + 1);
+                self.write(&value, depth + 1);
+            }
+            return;
+        }
+        if let Ok(Value::Table(set)) = table.raw_get("set") {
+            let members: Vec<(Value, Value)> = set.pairs().filter_map(Result::ok).collect();
+            reply.set(members.len());
+            members.iter().for_each(|(member, _)| self.write(member, depth + 1));
+            return;
+        }
+        if let Some(text) = text_field(table, "big_number") {
+            if reply.is_resp3() {
+                reply.raw(b"(");
+                reply.raw(&text);
+                reply.raw(b"\r\n");
+            } else {
+                reply.bulk(&text);
+            }
+            return;
+        }
+        if let Ok(Value::Table(verbatim)) = table.raw_get("verbatim_string") {
+            let text = text_field(&verbatim, "string").unwrap_or_default();
+            reply.verbatim(text);
+            return;
+        }
+        let elements: Vec<Value> = (1..)
+            .map(|at| table.raw_get::<Value>(at).unwrap_or(Value::Nil))
+            .take_while(|value| !value.is_nil())
+            .collect();
+        reply.array(elements.len());
+        elements.iter().for_each(|element| self.write(element, depth + 1));
     }
-    if let Ok(Value::Table(verbatim)) = table.raw_get("verbatim_string") {
-        let text = text_field(&verbatim, "string").unwrap_or_default();
-        reply.verbatim(&String::from_utf8_lossy(&text));
-        return;
-    }
-    let elements: Vec<Value> = (1..)
-        .map(|at| table.raw_get::<Value>(at).unwrap_or(Value::Nil))
-        .take_while(|value| !value.is_nil())
-        .collect();
-    reply.array(elements.len());
-    elements.iter().for_each(|element| write(element, reply, script, depth + 1));
 }
 
 /// A reply as a Lua value; an error reply as an error.
 pub(super) fn from_reply(lua: &Lua, reply: &[u8]) -> mlua::Result<Result<Value, CommandError>> {
     if let [b'-', rest @ ..] = reply {
         let text = rest.strip_suffix(b"\r\n").unwrap_or(rest);
-        return Ok(Err(CommandError::new(String::from_utf8_lossy(text).into_owned())));
+        return Ok(Err(CommandError::of(&[text])));
     }
     read(lua, &mut { reply }).map(Ok)
 }

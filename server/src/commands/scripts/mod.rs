@@ -1,16 +1,25 @@
-//! Lua scripts: EVAL, EVALSHA, SCRIPT.
+//! Lua scripts: EVAL, EVALSHA, SCRIPT; functions: FCALL, FUNCTION.
 
 mod convert;
+mod decode;
+mod function_libraries;
+mod functions;
 mod interpreter;
+mod json;
 mod libraries;
 mod msgpack;
+mod structs;
 
+pub use function_libraries::{RestorePolicy, adopt as adopt_libraries};
+pub use functions::write_stats as function_stats;
+use interpreter::{Call, Kind};
 use sha1_smol::Sha1;
 
 use super::args::{is, parse_int};
 use super::spec::{Categories, Flags, Handler, KeyFlags, KeySpec};
 use super::{CommandError, Ctx, Done, Outcome, Spec};
 use crate::resp::Args;
+use crate::state::{Running, ScriptFlags};
 
 const KEYS: &[KeySpec] =
     &[KeySpec::counted(2, KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::UPDATE))];
@@ -65,6 +74,9 @@ pub(super) const COMMANDS: &[Spec] = &[
     )
     .since("2.6.0")
     .doc("subcommand", "A container for Lua scripts management commands."),
+    functions::FCALL,
+    functions::FCALL_RO,
+    functions::COMMAND,
 ];
 
 fn digest_of(text: &[u8]) -> String {
@@ -73,7 +85,15 @@ fn digest_of(text: &[u8]) -> String {
 
 /// The keys and arguments behind a script: `numkeys key ... arg ...`.
 fn keys_and_args<'a>(args: Args<'a>) -> Result<(Args<'a>, Args<'a>), CommandError> {
-    let count = parse_int(&args[2]).ok_or(CommandError::NOT_AN_INTEGER)?;
+    counted_keys(args, CommandError::NOT_AN_INTEGER)
+}
+
+/// [`keys_and_args`] where a count that is none is this error.
+fn counted_keys<'a>(
+    args: Args<'a>,
+    no_count: CommandError,
+) -> Result<(Args<'a>, Args<'a>), CommandError> {
+    let count = parse_int(&args[2]).ok_or(no_count)?;
     let room = args.len() - 3;
     if count > room as i64 {
         return Err(CommandError::new("ERR Number of keys can't be greater than number of args"));
@@ -86,39 +106,101 @@ fn keys_and_args<'a>(args: Args<'a>) -> Result<(Args<'a>, Args<'a>), CommandErro
 fn run_text(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     keys_and_args(args)?;
     let digest = digest_of(&args[1]);
-    if ctx.server.scripts.get(&digest).is_none() {
+    if !ctx.server.scripts.contains(&digest) {
         interpreter::compile(ctx, &digest, &args[1])?;
-        ctx.server.scripts.add(digest.clone(), &args[1]);
+        if let Some(gone) = ctx.server.scripts.pass(digest.clone(), &args[1]) {
+            interpreter::forget(ctx, &gone)?;
+        }
     }
     run(ctx, &digest, args)
 }
 
 fn run_digest(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    const DIGITS: usize = 40;
+    let unknown = CommandError::new("NOSCRIPT No matching script. Please use EVAL.");
+    if args.at(1).len() != DIGITS {
+        return Err(unknown);
+    }
     keys_and_args(args)?;
     let digest = String::from_utf8_lossy(&args[1]).to_ascii_lowercase();
-    if ctx.server.scripts.get(&digest).is_none() {
-        return Err(CommandError::new("NOSCRIPT No matching script. Please use EVAL."));
+    if !ctx.server.scripts.contains(&digest) {
+        return Err(unknown);
     }
     run(ctx, &digest, args)
 }
 
 fn run(ctx: &mut Ctx<'_>, digest: &str, args: Args<'_>) -> Done {
-    super::monitor::feed_now(ctx, args);
-    let (keys, args) = keys_and_args(args)?;
-    let read_only = ctx.command.spec.name.ends_with("_RO");
+    let text = ctx.server.scripts.get(digest).unwrap_or_default();
+    interpreter::prepare(ctx, digest, &text)?;
+    let flags = interpreter::flags_of(&text);
+    let (keys, args_behind) = keys_and_args(args)?;
+    call(ctx, args, flags, Running::Script, |read_only, may_exceed_memory| Call {
+        kind: Kind::Scripts,
+        name: digest,
+        keys,
+        args: args_behind,
+        read_only,
+        may_exceed_memory,
+    })
+}
+
+/// Runs a script or a function that declares `flags`, or nothing, if it may be run now.
+fn call<'c>(
+    ctx: &mut Ctx<'_>,
+    request: Args<'_>,
+    flags: Option<ScriptFlags>,
+    running: Running,
+    call: impl FnOnce(bool, bool) -> Call<'c>,
+) -> Done {
+    let is_read_only = ctx.command.spec.name.ends_with("_RO");
+    let has_room = has_room(ctx);
+    check(ctx, flags, is_read_only, has_room)?;
+    super::monitor::feed_now(ctx, request);
+    let declares = |flag| flags.is_some_and(|flags| flags.has(flag));
+    let read_only = is_read_only || declares(ScriptFlags::NO_WRITES);
+    let may_exceed_memory = has_room || declares(ScriptFlags::ALLOW_OOM);
     ctx.server.effects.begin_group();
-    let done = interpreter::run(ctx, digest, keys, args, read_only);
+    let done = interpreter::run(ctx, call(read_only, may_exceed_memory), running);
     ctx.server.effects.end_group();
-    done?;
-    Ok(Outcome::Unchanged)
+    Ok(if done? { Outcome::Unchanged } else { Outcome::Failed })
+}
+
+/// Whether memory is within its limit where a script begins.
+fn has_room(ctx: &mut Ctx<'_>) -> bool {
+    ctx.server.config.maxmemory == 0
+        || ctx.leaves_eviction_to_primary()
+        || super::eviction::make_room(ctx)
+}
+
+/// Whether a script may be run now. One that declares what it does is judged before it begins.
+fn check(
+    ctx: &Ctx<'_>,
+    flags: Option<ScriptFlags>,
+    is_read_only: bool,
+    has_room: bool,
+) -> Result<(), CommandError> {
+    let Some(declared) = flags else { return super::replication::check_script(ctx, None) };
+    let may_write = !declared.has(ScriptFlags::NO_WRITES);
+    if !has_room && may_write && !declared.has(ScriptFlags::ALLOW_OOM) {
+        return Err(CommandError::OUT_OF_MEMORY);
+    }
+    let cannot_save = ctx.server.persistence.refuses_writes(&ctx.server.config);
+    if may_write && cannot_save && !ctx.session.is_primary_link {
+        return Err(CommandError::CANNOT_SAVE);
+    }
+    super::replication::check_script(ctx, flags)?;
+    if may_write && is_read_only && !ctx.session.is_primary_link {
+        return Err(CommandError::WRITE_FLAG_READ_ONLY);
+    }
+    Ok(())
 }
 
 fn load(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let digest = digest_of(&args[2]);
-    if ctx.server.scripts.get(&digest).is_none() {
+    if !ctx.server.scripts.contains(&digest) {
         interpreter::compile(ctx, &digest, &args[2])?;
-        ctx.server.scripts.add(digest.clone(), &args[2]);
     }
+    ctx.server.scripts.load(digest.clone(), &args[2]);
     ctx.reply.text(&digest);
     Ok(Outcome::Unchanged)
 }
@@ -127,7 +209,7 @@ fn exists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     ctx.reply.array(args.len() - 2);
     for digest in args.from(2).iter() {
         let digest = String::from_utf8_lossy(digest).to_ascii_lowercase();
-        ctx.reply.one_or_zero(ctx.server.scripts.get(&digest).is_some());
+        ctx.reply.one_or_zero(ctx.server.scripts.contains(&digest));
     }
     Ok(Outcome::Unchanged)
 }

@@ -1,14 +1,20 @@
 //! `cmsgpack`: MessagePack for scripts.
 
-use mlua::{Lua, MultiValue, Table, Value};
+use std::sync::Arc;
 
-/// How deep values may nest; deeper ones are packed as nil, as in Redis.
+use mlua::{Lua, MultiValue, Table, Value};
+use rmp::encode;
+
+use super::decode::{Nothing, to_lua};
+use crate::state::ScriptWatch;
+
+/// How deep tables may nest; deeper ones are packed as nil, as in Redis.
 const DEEPEST: usize = 16;
 
 /// `pack`, `unpack`, `unpack_one` and `unpack_limit`.
-pub(super) fn library(lua: &Lua, failure: &Table) -> mlua::Result<Table> {
+pub(super) fn library(lua: &Lua, failure: &Table, watch: &Arc<ScriptWatch>) -> mlua::Result<Table> {
     let library = lua.create_table()?;
-    let failed = failure.clone();
+    let (failed, watch) = (failure.clone(), Arc::clone(watch));
     library.set(
         "pack",
         lua.create_function(move |lua, values: MultiValue| {
@@ -17,9 +23,10 @@ pub(super) fn library(lua: &Lua, failure: &Table) -> mlua::Result<Table> {
                 return Ok((Value::Table(failed.clone()), Some(why.to_owned())));
             }
             let mut out = Vec::new();
-            for value in &values {
-                let packed = pack(value, 0);
-                rmpv::encode::write_value(&mut out, &packed).map_err(mlua::Error::external)?;
+            values.iter().for_each(|value| pack(value, &mut out, 0, &watch));
+            if out.len() > watch.memory() {
+                let why = "the result of 'pack' is too long";
+                return Ok((Value::Table(failed.clone()), Some(why.to_owned())));
             }
             Ok((Value::String(lua.create_string(out)?), None))
         })?,
@@ -45,66 +52,51 @@ pub(super) fn library(lua: &Lua, failure: &Table) -> mlua::Result<Table> {
     Ok(library)
 }
 
-fn pack(value: &Value, depth: usize) -> rmpv::Value {
-    match value {
-        _ if depth > DEEPEST => rmpv::Value::Nil,
-        Value::Boolean(value) => rmpv::Value::Boolean(*value),
-        Value::Integer(number) => rmpv::Value::from(*number),
+/// Writes to a buffer in memory do not fail.
+fn pack(value: &Value, out: &mut Vec<u8>, depth: usize, watch: &ScriptWatch) {
+    let _ = match value {
+        Value::Table(_) if depth >= DEEPEST => encode::write_nil(out),
+        _ if out.len() > watch.memory() || !watch.step() => Ok(()),
+        Value::Boolean(value) => encode::write_bool(out, *value),
+        Value::Integer(number) => return pack_integer(*number, out),
         Value::Number(number) if *number == number.trunc() && number.abs() < 9e18 => {
-            rmpv::Value::from(*number as i64)
+            return pack_integer(*number as i64, out);
         }
         Value::Number(number) if f64::from(*number as f32) == *number => {
-            rmpv::Value::F32(*number as f32)
+            return drop(encode::write_f32(out, *number as f32));
         }
-        Value::Number(number) => rmpv::Value::F64(*number),
+        Value::Number(number) => return drop(encode::write_f64(out, *number)),
         Value::String(text) => {
-            let bytes = text.as_bytes().to_vec();
-            match String::from_utf8(bytes) {
-                Ok(text) => rmpv::Value::from(text),
-                // The string type carries any bytes in Redis, but rmpv keeps it for text.
-                Err(other) => rmpv::Value::Binary(other.into_bytes()),
-            }
+            // The type of text carries any bytes here, as it does in Redis.
+            let bytes = text.as_bytes();
+            let head = encode::write_str_len(out, bytes.len() as u32);
+            out.extend_from_slice(&bytes);
+            return drop(head);
         }
-        Value::Table(table) => pack_table(table, depth),
-        _ => rmpv::Value::Nil,
-    }
+        Value::Table(table) => return pack_table(table, out, depth, watch),
+        _ => encode::write_nil(out),
+    };
 }
 
-fn pack_table(table: &Table, depth: usize) -> rmpv::Value {
-    let pairs: Vec<(Value, Value)> = table.pairs().filter_map(Result::ok).collect();
-    let length = table.raw_len();
-    if length == pairs.len() {
-        let element = |at| table.raw_get::<Value>(at).unwrap_or(Value::Nil);
-        return rmpv::Value::Array((1..=length).map(|at| pack(&element(at), depth + 1)).collect());
-    }
-    let pair = |(key, value): &(Value, Value)| (pack(key, depth + 1), pack(value, depth + 1));
-    rmpv::Value::Map(pairs.iter().map(pair).collect())
+fn pack_integer(number: i64, out: &mut Vec<u8>) {
+    let _ = encode::write_sint(out, number);
 }
 
-fn unpack(lua: &Lua, value: &rmpv::Value) -> mlua::Result<Value> {
-    Ok(match value {
-        rmpv::Value::Nil | rmpv::Value::Ext(..) => Value::Nil,
-        rmpv::Value::Boolean(value) => Value::Boolean(*value),
-        rmpv::Value::Integer(number) => Value::Number(number.as_f64().unwrap_or(0.0)),
-        rmpv::Value::F32(number) => Value::Number(f64::from(*number)),
-        rmpv::Value::F64(number) => Value::Number(*number),
-        rmpv::Value::String(text) => Value::String(lua.create_string(text.as_bytes())?),
-        rmpv::Value::Binary(bytes) => Value::String(lua.create_string(bytes)?),
-        rmpv::Value::Array(elements) => {
-            let table = lua.create_table()?;
-            for (at, element) in elements.iter().enumerate() {
-                table.raw_set(at + 1, unpack(lua, element)?)?;
-            }
-            Value::Table(table)
+fn pack_table(table: &Table, out: &mut Vec<u8>, depth: usize, watch: &ScriptWatch) {
+    let pairs = table.pairs::<Value, Value>().filter_map(Result::ok);
+    let (length, count) = (table.raw_len(), pairs.count());
+    if length == count {
+        let _ = encode::write_array_len(out, length as u32);
+        for at in 1..=length {
+            pack(&table.raw_get::<Value>(at).unwrap_or(Value::Nil), out, depth + 1, watch);
         }
-        rmpv::Value::Map(pairs) => {
-            let table = lua.create_table()?;
-            for (key, value) in pairs {
-                table.raw_set(unpack(lua, key)?, unpack(lua, value)?)?;
-            }
-            Value::Table(table)
-        }
-    })
+        return;
+    }
+    let _ = encode::write_map_len(out, count as u32);
+    for (key, value) in table.pairs::<Value, Value>().filter_map(Result::ok) {
+        pack(&key, out, depth + 1, watch);
+        pack(&value, out, depth + 1, watch);
+    }
 }
 
 /// All values, or, with a limit, where to go on (-1 at the end) and so many values.
@@ -126,11 +118,10 @@ fn unpack_all(
     let mut rest = &bytes[start..];
     let mut values = Vec::new();
     while !rest.is_empty() && limit.is_none_or(|limit| (values.len() as i64) < limit) {
-        match rmpv::decode::read_value(&mut rest) {
-            Ok(value) => values.push(unpack(lua, &value)?),
-            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return fail("Missing bytes in input.");
-            }
+        let mut from = rmp_serde::Deserializer::new(&mut rest);
+        match to_lua(lua, Nothing::Nil, &mut from)? {
+            Ok(value) => values.push(value),
+            Err(error) if is_short(&error) => return fail("Missing bytes in input."),
             Err(_) => return fail("Bad data format in input."),
         }
     }
@@ -139,4 +130,10 @@ fn unpack_all(
         values.insert(0, Value::Number(next as f64));
     }
     Ok(values.into_iter().collect())
+}
+
+fn is_short(error: &rmp_serde::decode::Error) -> bool {
+    use rmp_serde::decode::Error::{InvalidDataRead, InvalidMarkerRead};
+    matches!(error, InvalidDataRead(cause) | InvalidMarkerRead(cause)
+        if cause.kind() == std::io::ErrorKind::UnexpectedEof)
 }

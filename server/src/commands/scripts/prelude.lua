@@ -1,14 +1,19 @@
 -- What scripts see: the libraries behind read-only faces, and errors with their place.
-local raw, libraries = ...
+local raw, libraries, chunk_name = ...
 local real_error, real_type, real_pcall, real_setfenv = error, type, pcall, setfenv
 local real_loadstring, real_rawset, real_tostring = loadstring, rawset, tostring
+local real_setmetatable, real_byte = setmetatable, string.byte
+
+local readonly = "Attempt to modify a readonly table"
+local function refuse() real_error(readonly, 2) end
+-- What getmetatable shows of a table that is protected: nothing, and it stays so.
+local nothing = setmetatable({}, { __newindex = refuse, __metatable = false })
+local protected = { [nothing] = true }
 
 local function face(of)
-  return setmetatable({}, {
-    __index = of,
-    __newindex = function() real_error("Attempt to modify a readonly table", 2) end,
-    __metatable = false,
-  })
+  local face = setmetatable({}, { __index = of, __newindex = refuse, __metatable = nothing })
+  protected[face] = true
+  return face
 end
 
 local globals = {}
@@ -18,24 +23,38 @@ for _, name in ipairs({ "assert", "error", "ipairs", "next", "pairs", "pcall", "
   globals[name] = _G[name]
 end
 
+-- Where a library of functions is loaded there is nothing but what is needed for that.
+local load_globals = {}
+local visible = globals
 local env = setmetatable({}, {
   __index = function(_, name)
-    local value = globals[name]
+    local value = visible[name]
     if value == nil then
       real_error("Script attempted to access nonexistent global variable '" .. real_tostring(name) .. "'", 2)
     end
     return value
   end,
-  __newindex = function() real_error("Attempt to modify a readonly table", 2) end,
-  __metatable = false,
+  __newindex = refuse,
+  __metatable = nothing,
 })
+protected[env] = true
+getmetatable("").__metatable = nothing
 globals._G = env
 globals.rawset = function(to, name, value)
-  if to == env then real_error("Attempt to modify a readonly table", 2) end
+  if protected[to] then real_error(readonly, 0) end
   return real_rawset(to, name, value)
 end
+globals.setmetatable = function(of, metatable)
+  if protected[of] then real_error(readonly, 0) end
+  return real_setmetatable(of, metatable)
+end
+-- Compiled code is not checked by Lua 5.1 and could do anything to the server.
+local function is_compiled(text)
+  return real_type(text) == "string" and real_byte(text) == 27
+end
 globals.loadstring = function(text, name)
-  local chunk, why = real_loadstring(text, name or "@user_script")
+  if is_compiled(text) then return nil, "compiled code is not allowed in scripts" end
+  local chunk, why = real_loadstring(text, name or "@" .. chunk_name)
   if chunk then real_setfenv(chunk, env) end
   return chunk, why
 end
@@ -49,51 +68,56 @@ for name, library in pairs(libraries) do
   globals[name] = face(library)
 end
 
--- The line of the script at which something happened, for the end of error replies.
-local function place(level)
-  local _, at = real_pcall(real_error, "", level + 1)
-  if at == "" then
-    _, at = real_pcall(real_error, "", level + 2)
+-- The line of the script at which something happened, for the end of error replies: that of the
+-- nearest function of the script that is still there. A tail call leaves none.
+local deepest = 20
+local function place()
+  for level = 2, deepest do
+    local _, at = real_pcall(real_error, "", level)
+    local line = real_tostring(at):match("^" .. chunk_name .. ":(%d+):")
+    if line then return line end
   end
-  return real_tostring(at):match("^user_script:(%d+):") or "1"
+  return "1"
 end
 
 local redis = libraries.redis
-local function raise(text, level)
-  real_error({ err = text, line = place(level + 1) }, 0)
+local function raise(text)
+  real_error({ err = text, line = place() }, 0)
 end
 
 redis.call = function(...)
-  local reply, failed = raw.call(...)
-  if failed then raise(reply, 2) end
+  local reply, failed, counted = raw.serve(1, ...)
+  if failed then
+    real_error({ err = reply, line = place(), ignore_error_stats_update = counted }, 0)
+  end
   return reply
 end
 redis.pcall = function(...)
-  local reply, failed = raw.call(...)
-  if failed then return { err = reply } end
+  local reply, failed, counted = raw.serve(1, ...)
+  if failed then return { err = reply, ignore_error_stats_update = counted } end
   return reply
 end
 redis.error_reply = function(text)
-  if real_type(text) ~= "string" then raise("ERR wrong number or type of arguments", 2) end
+  if real_type(text) ~= "string" then raise("ERR wrong number or type of arguments") end
   if text:sub(1, 1) == "-" then text = text:sub(2) end
   if not text:find(" ", 1, true) then text = "ERR " .. text end
   return { err = text }
 end
 redis.status_reply = function(text)
-  if real_type(text) ~= "string" then raise("ERR wrong number or type of arguments", 2) end
+  if real_type(text) ~= "string" then raise("ERR wrong number or type of arguments") end
   return { ok = text }
 end
 redis.sha1hex = function(...)
-  if select("#", ...) ~= 1 then raise("ERR wrong number of arguments", 2) end
+  if select("#", ...) ~= 1 then raise("ERR wrong number of arguments") end
   return raw.sha1hex(real_tostring((...)))
 end
 redis.setresp = function(...)
-  if select("#", ...) ~= 1 then raise("ERR redis.setresp() requires one argument.", 2) end
-  if not raw.setresp((...)) then raise("ERR RESP version must be 2 or 3.", 2) end
+  if select("#", ...) ~= 1 then raise("ERR redis.setresp() requires one argument.") end
+  if not raw.serve(3, (...)) then raise("ERR RESP version must be 2 or 3.") end
 end
 redis.log = function(level, ...)
   local words = { ... }
-  if #words == 0 then raise("ERR redis.log() requires two arguments or more.", 2) end
+  if #words == 0 then raise("ERR redis.log() requires two arguments or more.") end
   for at = 1, #words do words[at] = real_tostring(words[at]) end
   raw.log(level, table.concat(words, " "))
 end
@@ -101,16 +125,20 @@ redis.set_repl = function() end
 redis.replicate_commands = function() return true end
 redis.breakpoint = function() return false end
 redis.debug = function() end
-redis.acl_check_cmd = function(...) return raw.acl_check_cmd(...) end
+redis.acl_check_cmd = function(...)
+  local reply, failed = raw.serve(2, ...)
+  if failed then raise(reply) end
+  return reply
+end
 
 -- Errors of the libraries come from where the script called them.
-for _, library in ipairs({ "cjson", "cmsgpack", "bit" }) do
+for _, library in ipairs({ "cjson", "cmsgpack", "struct", "bit" }) do
   for name, func in pairs(libraries[library]) do
     if real_type(func) == "function" then
       libraries[library][name] = function(...)
         local results = { func(...) }
         if results[1] == raw.failure then
-          real_error("user_script:" .. place(2) .. ": " .. results[2], 0)
+          real_error(chunk_name .. ":" .. place() .. ": " .. results[2], 0)
         end
         return unpack(results, 1, table.maxn(results))
       end
@@ -120,22 +148,140 @@ end
 local function handler(error)
   if real_type(error) == "table" then
     if error.line == nil then
-      return { err = error.err, line = place(2) }
+      return { err = error.err, line = place(),
+        ignore_error_stats_update = error.ignore_error_stats_update }
     end
     return error
   end
-  local text = real_tostring(error)
-  return { err = "ERR " .. text, line = text:match("^user_script:(%d+):") or place(2) }
+  -- Errors from outside Lua bring a traceback with them.
+  local text = real_tostring(error):match("^[^\n]*"):gsub("^memory error: ", "")
+  return { err = "ERR " .. text, line = text:match("^" .. chunk_name .. ":(%d+):") or place() }
 end
 
+-- Functions: a library's code registers them while it is loaded.
+local registering
+local known_flags = { ["no-writes"] = true, ["allow-oom"] = true, ["allow-stale"] = true,
+  ["no-cluster"] = true, ["allow-cross-slot-keys"] = true }
+local bad_name = "ERR Library names can only contain letters, numbers, or underscores(_) " ..
+  "and must be at least one character long"
+
+local function is_text(value)
+  return real_type(value) == "string" or real_type(value) == "number"
+end
+
+local function read_flags(given)
+  if real_type(given) ~= "table" then
+    raise("ERR flags argument to redis.register_function must be a table representing function flags")
+  end
+  local flags, at = {}, 1
+  while given[at] ~= nil do
+    local name = is_text(given[at]) and real_tostring(given[at]):lower()
+    if not known_flags[name] then raise("ERR unknown flag given") end
+    flags[at], at = name, at + 1
+  end
+  return flags
+end
+
+local function named_arguments(given)
+  if real_type(given) ~= "table" then
+    raise("ERR calling redis.register_function with a single argument is only applicable to Lua table " ..
+      "(representing named arguments).")
+  end
+  local made = { flags = {} }
+  for key, value in pairs(given) do
+    if not is_text(key) then
+      raise("ERR named argument key given to redis.register_function is not a string")
+    end
+    key = real_tostring(key):lower()
+    if key == "function_name" or key == "description" then
+      if not is_text(value) then
+        raise("ERR " .. key .. " argument given to redis.register_function must be a string")
+      end
+      made[key] = real_tostring(value)
+    elseif key == "callback" then
+      if real_type(value) ~= "function" then
+        raise("ERR callback argument given to redis.register_function must be a function")
+      end
+      made.callback = value
+    elseif key == "flags" then
+      made.flags = read_flags(value)
+    else
+      raise("ERR unknown argument given to redis.register_function")
+    end
+  end
+  if not made.function_name then
+    raise("ERR redis.register_function must get a function name argument")
+  end
+  if not made.callback then
+    raise("ERR redis.register_function must get a callback argument")
+  end
+  return made
+end
+
+local function positional_arguments(name, callback)
+  if not is_text(name) then
+    raise("ERR first argument to redis.register_function must be a string")
+  end
+  if real_type(callback) ~= "function" then
+    raise("ERR second argument to redis.register_function must be a function")
+  end
+  return { function_name = real_tostring(name), callback = callback, flags = {} }
+end
+
+local function register_function(...)
+  local count = select("#", ...)
+  if count < 1 or count > 2 then
+    raise("ERR wrong number of arguments to redis.register_function")
+  end
+  if not registering then
+    raise("ERR redis.register_function can only be called on FUNCTION LOAD command")
+  end
+  local made = count == 1 and named_arguments(...) or positional_arguments(...)
+  if not made.function_name:match("^[%w_]+$") then raise(bad_name) end
+  for _, other in ipairs(registering) do
+    if other.function_name:lower() == made.function_name:lower() then
+      raise("ERR Function already exists in the library")
+    end
+  end
+  registering[#registering + 1] = made
+end
+
+local load_redis = { register_function = register_function, log = redis.log }
+for _, name in ipairs({ "LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING", "REDIS_VERSION",
+  "REDIS_VERSION_NUM" }) do
+  load_redis[name] = redis[name]
+end
+setmetatable(load_redis, { __index = function(_, name)
+  real_error("Script attempted to access nonexistent global variable '" .. real_tostring(name) .. "'", 2)
+end })
+load_globals.redis = face(load_redis)
+
+local callbacks = {}
 local compiled = {}
 return {
+  -- The functions that a library's code registers; or why there are none.
+  load_library = function(text)
+    if is_compiled(text) then return nil, "Error compiling function: compiled code is not allowed" end
+    local chunk, why = real_loadstring(text, "@" .. chunk_name)
+    if not chunk then return nil, "Error compiling function: " .. why end
+    registering, visible = {}, load_globals
+    local done, failure = xpcall(real_setfenv(chunk, env), handler)
+    local registered = registering
+    registering, visible = nil, globals
+    if not done then return nil, "Error registering functions: " .. real_tostring(failure.err) end
+    return registered
+  end,
+  keep_function = function(name, callback) callbacks[name] = callback end,
+  call_function = function(name, keys, args)
+    return xpcall(function() return callbacks[name](keys, args) end, handler)
+  end,
   compile = function(digest, text)
-    local chunk, why = real_loadstring(text, "@user_script")
+    if is_compiled(text) then return "compiled code is not allowed" end
+    local chunk, why = real_loadstring(text, "@" .. chunk_name)
     if not chunk then return why end
     compiled[digest] = real_setfenv(chunk, env)
   end,
-  has = function(digest) return compiled[digest] ~= nil end,
+  forget = function(digest) compiled[digest] = nil end,
   run = function(digest, keys, args)
     globals.KEYS, globals.ARGV = keys, args
     return xpcall(compiled[digest], handler)

@@ -4,7 +4,7 @@ use super::super::args::is;
 use super::super::{CommandError, Ctx, Done, Outcome};
 use super::score;
 use crate::config::NotifyFlags;
-use crate::resp::{Args, OwnedRequest, format_double};
+use crate::resp::{Args, format_double};
 use crate::store::SortedSet;
 
 /// When and how ZADD changes a member.
@@ -117,9 +117,8 @@ fn add(ctx: &mut Ctx<'_>, args: Args<'_>, pairs: Args<'_>, options: Options) -> 
     }
     ctx.changed(NotifyFlags::ZSET, if options.incr { "zincr" } else { "zadd" }, key);
     match last.filter(|_| options.incr) {
-        Some(score) => Ok(ctx.wrote_as(|| {
-            let score = format_double(score);
-            [OwnedRequest::new([b"ZADD", key, score.as_bytes(), pairs.at(1)])]
+        Some(score) => Ok(ctx.wrote_as(|effect| {
+            effect.request([b"ZADD", key, format_double(score).as_bytes(), pairs.at(1)]);
         })),
         None => Ok(Outcome::Wrote),
     }

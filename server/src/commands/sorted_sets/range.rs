@@ -6,7 +6,7 @@ use super::super::args::{int, is, parse_bound};
 use super::super::{CommandError, Ctx, Done, Outcome};
 use super::reply_members;
 use crate::config::NotifyFlags;
-use crate::resp::Args;
+use crate::resp::{Args, format_double};
 use crate::store::{LexBound, ScoreBound, SortedSet};
 
 /// By what a range is meant.
@@ -106,7 +106,8 @@ impl<'a> Query<'a> {
             }
             at += 1;
         }
-        if query.limit.is_some() && query.by == By::Rank {
+        // A count of -1 is what no LIMIT at all would be.
+        if query.by == By::Rank && query.limit.is_some_and(|(_, count)| count != -1) {
             return Err(CommandError::new(
                 "ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX",
             ));
@@ -145,10 +146,11 @@ impl<'a> Query<'a> {
                 }
                 By::Rank => rank_range(ranks.0, ranks.1, set.len()),
                 By::Score => set.ranks_by_score(scores.0, scores.1),
-                By::Lex => set.ranks_by_lex(lex.0, lex.1),
+                By::Lex => set.ranks_by_lex(lex.0, lex.1, reverse),
             };
             match limit {
                 None => found,
+                Some(_) if by == By::Rank => found,
                 Some((offset, count)) => clip(found, offset, count, reverse),
             }
         })
@@ -214,25 +216,48 @@ pub(super) fn zrevrangebylex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 pub(super) fn zrangestore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let query = Query::parse(args, 3, None, false)?;
-    let (to, limits) = (args.at(1), ctx.data.encodings().sorted_set);
+    let (by, to, limits) = (query.by, args.at(1), ctx.data.encodings().sorted_set);
     let ranks = query.ranks()?;
-    let mut stored = SortedSet::new();
+    let (mut stored, mut is_defined) = (SortedSet::new(), true);
     if let Some(set) = ctx.data.read::<SortedSet>(&args[2])? {
+        is_defined = by != By::Lex || has_one_score(set);
         for (member, score) in set.range(ranks(set)) {
             stored.insert(member, score, &limits);
         }
     }
     ctx.reply.len(stored.len());
+    // What a range of names is among several scores is for each server to say: a replica is told
+    // what came out.
+    let outcome = (!is_defined).then(|| add_request(to, &stored));
     if stored.is_empty() {
-        if ctx.data.remove(to).is_none() {
+        if !ctx.data.remove(to) {
             return Ok(Outcome::Unchanged);
         }
         ctx.changed(NotifyFlags::GENERIC, "del", to);
-        return Ok(Outcome::Wrote);
+    } else {
+        ctx.data.insert(to, stored);
+        ctx.changed(NotifyFlags::ZSET, "zrangestore", to);
     }
-    ctx.data.insert(to, stored);
-    ctx.changed(NotifyFlags::ZSET, "zrangestore", to);
-    Ok(Outcome::Wrote)
+    let Some(add) = outcome else { return Ok(Outcome::Wrote) };
+    Ok(ctx.wrote_as(|effect| {
+        effect.request([b"DEL", to]);
+        if add.len() > 2 {
+            effect.request(add.iter().map(Vec::as_slice));
+        }
+    }))
+}
+
+fn has_one_score(set: &SortedSet) -> bool {
+    let mut ends = set.iter().map(|(_, score)| score);
+    let first = ends.next();
+    ends.next_back().is_none_or(|last| Some(last) == first)
+}
+
+/// The request that makes a sorted set.
+fn add_request(key: &[u8], set: &SortedSet) -> Vec<Vec<u8>> {
+    let members =
+        set.iter().flat_map(|(member, score)| [format_double(score).into_bytes(), member.to_vec()]);
+    [b"ZADD".to_vec(), key.to_vec()].into_iter().chain(members).collect()
 }
 
 pub(super) fn zcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -245,6 +270,6 @@ pub(super) fn zcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 pub(super) fn zlexcount(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let (min, max) = lex_range(args.at(2), args.at(3))?;
     let set = ctx.data.read::<SortedSet>(&args[1])?;
-    ctx.reply.len(set.map_or(0, |set| set.ranks_by_lex(min, max).len()));
+    ctx.reply.len(set.map_or(0, |set| set.ranks_by_lex(min, max, false).len()));
     Ok(Outcome::Unchanged)
 }

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use super::super::args::parse_int;
-use super::super::{CommandError, Ctx, Done, Outcome};
+use super::super::{CommandError, Ctx, Done, Outcome, Statement};
 use super::range::{lex_range, rank_range, score_range};
 use super::{members_gone, reply_members};
-use crate::resp::{Args, OwnedRequest};
+use crate::resp::Args;
 use crate::store::SortedSet;
 
 pub(super) fn zrem(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -37,7 +37,7 @@ pub(super) fn by_rank(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 pub(super) fn by_lex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let (min, max) = lex_range(args.at(2), args.at(3))?;
-    remove(ctx, args, "zremrangebylex", |set| set.ranks_by_lex(min, max))
+    remove(ctx, args, "zremrangebylex", |set| set.ranks_by_lex(min, max, false))
 }
 
 fn remove(
@@ -50,6 +50,8 @@ fn remove(
         ctx.reply.int(0);
         return Ok(Outcome::Unchanged);
     };
+    // Where scores differ, members have no order by their bytes that every server agrees about.
+    let is_clear = event != "zremrangebylex" || set.has_one_score();
     let gone: Vec<Vec<u8>> = set.range(ranks(&set)).map(|(member, _)| member.to_vec()).collect();
     gone.iter().for_each(|member| {
         set.remove(member);
@@ -61,7 +63,19 @@ fn remove(
         return Ok(Outcome::Unchanged);
     }
     members_gone(ctx, event, &args[1], emptied);
-    Ok(Outcome::Wrote)
+    if is_clear {
+        return Ok(Outcome::Wrote);
+    }
+    Ok(ctx.wrote_as(|effect| state_zrem(effect, args.at(1), gone.iter().map(Vec::as_slice))))
+}
+
+/// Members are gone, whatever took them.
+fn state_zrem<'a>(
+    effect: &mut Statement<'_>,
+    key: &'a [u8],
+    members: impl Iterator<Item = &'a [u8]> + Clone,
+) {
+    effect.request([b"ZREM".as_slice(), key].into_iter().chain(members));
 }
 
 pub(super) fn zpopmin(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -113,8 +127,7 @@ fn pop(ctx: &mut Ctx<'_>, args: Args<'_>, from_end: bool) -> Done {
         return Ok(Outcome::Unchanged);
     }
     members_gone(ctx, if from_end { "zpopmax" } else { "zpopmin" }, key, emptied);
-    Ok(ctx.wrote_as(|| {
-        let head = [b"ZREM".as_slice(), key].into_iter();
-        [OwnedRequest::new(head.chain(popped.iter().map(|(member, _)| member.as_slice())))]
+    Ok(ctx.wrote_as(|effect| {
+        state_zrem(effect, key, popped.iter().map(|(member, _)| member.as_slice()));
     }))
 }

@@ -1,0 +1,172 @@
+//! The server's parts one by one: the request parser beside the crate `redis-protocol`, the keyspace
+//! beside a `DashMap`, the deadline wheel.
+
+use std::hint::black_box;
+
+use bytes::Bytes;
+use cloakroom::resp::{Limits, Parsed, RequestParser};
+use cloakroom::store::{Access, Db, Hash, HashLimits, Keyspace, Kind, Popped, Wheel};
+use cloakroom_benches::mix::{Key, Mix};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use dashmap::DashMap;
+
+const SESSIONS: u32 = 100_000;
+const FIELDS: [&[u8]; 8] = [
+    b"field:0", b"field:1", b"field:2", b"field:3", b"field:4", b"field:5", b"field:6", b"field:7",
+];
+
+/// An owned name and value.
+type Field = (Vec<u8>, Vec<u8>);
+
+fn parsing(criterion: &mut Criterion) {
+    for mix in [Mix::Hget, Mix::Login] {
+        let (mut rng, mut batch) = (fastrand::Rng::with_seed(1), Vec::new());
+        let requests: u32 = (0..32).map(|_| mix.write(&mut rng, SESSIONS, &mut batch)).sum();
+        let mut group = criterion.benchmark_group(format!("parse 32 × {}", mix.name()));
+        group.throughput(Throughput::Elements(requests.into()));
+        group.bench_function("ours", |bench| {
+            let (mut parser, limits) = (RequestParser::new(), Limits::default());
+            bench.iter(|| {
+                let mut rest = &batch[..];
+                while let Ok(Parsed::Complete(length)) = parser.parse(rest, &limits) {
+                    black_box(parser.args(rest));
+                    rest = &rest[length..];
+                }
+            });
+        });
+        group.bench_function("redis-protocol, ranges", |bench| {
+            bench.iter(|| {
+                let mut rest = &batch[..];
+                while let Ok(Some((frame, length))) =
+                    redis_protocol::resp2::decode::decode_range(rest)
+                {
+                    black_box(frame);
+                    rest = &rest[length..];
+                }
+            });
+        });
+        let batch = Bytes::from(batch.clone());
+        group.bench_function("redis-protocol, bytes", |bench| {
+            bench.iter(|| {
+                let mut rest = batch.clone();
+                while let Ok(Some((frame, length))) =
+                    redis_protocol::resp2::decode::decode_bytes(&rest)
+                {
+                    black_box(frame);
+                    rest = rest.slice(length..);
+                }
+            });
+        });
+        group.finish();
+    }
+}
+
+fn filled() -> Db {
+    let mut db = Db::default();
+    for number in 0..SESSIONS {
+        login(&mut db, number);
+    }
+    db
+}
+
+fn login(db: &mut Db, number: u32) {
+    let key = Key::new(number);
+    let created = db.create::<Hash>(key.name(), |_| None, Access::used_at(0));
+    let mut hash = created.expect("nothing else is there");
+    for field in FIELDS {
+        hash.insert(field, &[b'v'; 32], &HashLimits::default());
+    }
+}
+
+fn keyspace(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("keyspace");
+    let (mut db, mut rng) = (filled(), fastrand::Rng::with_seed(2));
+    group.bench_function("read a field", |bench| {
+        bench.iter(|| {
+            let key = Key::new(rng.u32(..SESSIONS));
+            let hash = db.get(key.name(), 0).and_then(|object| Hash::of(object.value()));
+            black_box(hash.and_then(|hash| hash.get(b"field:5", 0)).map(<[u8]>::len))
+        });
+    });
+    group.bench_function("refresh a deadline", |bench| {
+        let mut at = 1_000_000;
+        bench.iter(|| {
+            at += 1;
+            db.set_deadline(Key::new(rng.u32(..SESSIONS)).name(), Some(at), 0)
+        });
+    });
+    group.bench_function("log in", |bench| {
+        let mut number = SESSIONS;
+        bench.iter(|| {
+            number += 1;
+            login(&mut db, number);
+            db.remove(Key::new(number - SESSIONS).name(), 0)
+        });
+    });
+    // What a concurrent map of owned fields would cost, without deadlines or accounting.
+    let session = || FIELDS.map(|field| (field.to_vec(), vec![b'v'; 32])).to_vec();
+    let map: DashMap<Vec<u8>, Vec<Field>> =
+        (0..SESSIONS).map(|number| (Key::new(number).name().to_vec(), session())).collect();
+    group.bench_function("read a field, dashmap", |bench| {
+        bench.iter(|| {
+            let found = map.get(Key::new(rng.u32(..SESSIONS)).name());
+            let fields = found.as_ref().map(|found| found.value());
+            black_box(fields.and_then(|all| all.iter().find(|(f, _)| f == b"field:5")).is_some())
+        });
+    });
+    group.bench_function("log in, dashmap", |bench| {
+        let mut number = SESSIONS;
+        bench.iter(|| {
+            number += 1;
+            map.insert(Key::new(number).name().to_vec(), session());
+            map.remove(Key::new(number - SESSIONS).name())
+        });
+    });
+    group.finish();
+}
+
+fn deadlines(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("deadlines");
+    group.throughput(Throughput::Elements(100_000));
+    group.bench_function("arm and reach 100,000", |bench| {
+        let mut rng = fastrand::Rng::with_seed(3);
+        bench.iter_batched(
+            Wheel::new,
+            |mut wheel| {
+                (0..100_000).for_each(|hash| wheel.arm(rng.u64(1..2_000_000), hash));
+                while !matches!(wheel.pop_due(2_000_000), Popped::Nothing) {}
+                wheel
+            },
+            BatchSize::LargeInput,
+        );
+    });
+    group.finish();
+}
+
+/// Half a million sessions that end in the same second, in an order that no memory has.
+fn ending(criterion: &mut Criterion) {
+    const ENDING: u32 = 500_000;
+    let mut group = criterion.benchmark_group("ending");
+    group.throughput(Throughput::Elements(ENDING.into())).sample_size(10);
+    group.bench_function("a session's deadline", |bench| {
+        let mut rng = fastrand::Rng::with_seed(4);
+        let setup = || {
+            let mut keyspace = Keyspace::new(1);
+            for number in 0..ENDING {
+                let db = keyspace.db_mut(0);
+                login(db, number);
+                db.set_deadline(Key::new(number).name(), Some(1_000 + rng.u64(..1_000)), 0);
+            }
+            keyspace
+        };
+        let end_all = |mut keyspace: Keyspace| {
+            (1_000..=2_000).for_each(|now| while keyspace.pop_due(now).is_some() {});
+            keyspace
+        };
+        bench.iter_batched(setup, end_all, BatchSize::LargeInput);
+    });
+    group.finish();
+}
+
+criterion_group!(parts, parsing, keyspace, deadlines, ending);
+criterion_main!(parts);

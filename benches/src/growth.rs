@@ -1,0 +1,162 @@
+//! A keyspace that grows to millions, serves them and loses them; and deadlines that are refreshed
+//! again and again.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+use crate::Bench;
+use crate::expiry::now;
+use crate::load::{self, Load};
+use crate::mass::all_gone;
+use crate::report::Report;
+use crate::table::{Table, progress};
+use crate::target::Target;
+use crate::throughput::closed;
+use cloakroom_benches::mix::{self, Key, Mix, Shape};
+
+/// How often each session's deadline is refreshed.
+const REFRESHES: u32 = 100;
+
+/// Logins that are sent at once and timed together.
+const PORTION: u32 = 100;
+
+/// The longest time that is told apart, in microseconds.
+const HIGHEST: u64 = 60_000_000;
+
+/// The sessions of the end come to theirs within so many milliseconds.
+const ENDING: u64 = 10_000;
+
+/// Requests a second while they end.
+const RATE: f64 = 5_000.0;
+
+pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
+    grow(bench, report)?;
+    refresh(bench, report)
+}
+
+fn grow(bench: &Bench, report: &mut Report) -> io::Result<()> {
+    let count = if bench.quick { 300_000 } else { 10_000_000 };
+    let mut table = Table::new([
+        "server",
+        "logins a second",
+        "p99.9 · worst ms",
+        "resident, MiB",
+        "mixed load: ops/s · p99.9 ms",
+        "while all end: p99.9 · worst ms",
+        "gone after the last, ms",
+    ]);
+    for kind in &bench.kinds {
+        let target = bench.start(kind, &[])?;
+        let (rate, portions) = fill(&target, &kind.name(), count)?;
+        let resident = target.resident();
+        let steady = load::run(&target, &Load { sessions: count, ..closed(bench, Mix::Mixed, 1) })?;
+        let (ending, gone) = end_all(bench, &target, count)?;
+        let millis = |nanos: u64| format!("{:.2}", nanos as f64 / 1e6);
+        let two = |times: &Histogram<u64>, unit: u64| {
+            let p999 = times.value_at_quantile(0.999) * unit;
+            format!("{} · {}", millis(p999), millis(times.max() * unit))
+        };
+        let p999 = millis(steady.latency.value_at_quantile(0.999));
+        table.row([
+            kind.name(),
+            format!("{:.0}k", rate / 1e3),
+            two(&portions, 1000),
+            resident.map_or("?".to_owned(), |bytes| (bytes >> 20).to_string()),
+            format!("{:.0}k · {p999}", steady.throughput() / 1e3),
+            two(&ending.latency, 1),
+            gone.map_or("never".to_owned(), |late| late.to_string()),
+        ]);
+    }
+    let title = format!("Growth to {count} sessions, in portions of {PORTION} logins, each timed");
+    report.add("growth", &title, table, Vec::new());
+    Ok(())
+}
+
+/// Logins a second, and the microseconds that each portion took: one that takes long had to wait
+/// for a table that was moved.
+fn fill(target: &Target, name: &str, count: u32) -> io::Result<(f64, Histogram<u64>)> {
+    let bar = progress(&format!("growth: {name}"), u64::from(count));
+    let mut took = Histogram::new_with_bounds(1, HIGHEST, 3).map_err(io::Error::other)?;
+    let began = Instant::now();
+    for first in (0..count).step_by(PORTION as usize) {
+        let sent = Instant::now();
+        let write = |number, out: &mut Vec<u8>| Shape::Common.write(first + number, out);
+        load::fill(target, PORTION.min(count - first), write, &bar)?;
+        took.saturating_record(sent.elapsed().as_micros() as u64);
+    }
+    bar.finish_and_clear();
+    Ok((f64::from(count) / began.elapsed().as_secs_f64(), took))
+}
+
+/// Has all sessions end within some seconds: the latency of reading meanwhile, and how many
+/// milliseconds after the last deadline all were gone.
+fn end_all(bench: &Bench, target: &Target, count: u32) -> io::Result<(load::Outcome, Option<u64>)> {
+    let bar = progress("deadlines", u64::from(count));
+    // Far enough away that all are set before the first comes.
+    let first = now() + 3_000 + u64::from(count) / 20;
+    let write = |number: u32, out: &mut Vec<u8>| {
+        let at = (first + u64::from(number) * ENDING / u64::from(count)).to_string();
+        mix::request(&[b"PEXPIREAT", Key::new(number).name(), at.as_bytes()], out);
+        1
+    };
+    load::fill(target, count, write, &bar)?;
+    bar.finish_and_clear();
+    std::thread::sleep(Duration::from_millis(first.saturating_sub(now())));
+    let load = Load {
+        rate: Some(RATE),
+        sessions: count,
+        duration: Duration::from_millis(ENDING),
+        ..closed(bench, Mix::Hget, 1)
+    };
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| all_gone(target, 0, first + ENDING - 1000));
+        let outcome = load::run(target, &load)?;
+        let gone = watcher.join().map_err(|_| io::Error::other("the watcher failed"))??;
+        Ok((outcome, gone))
+    })
+}
+
+/// What an EXPIRE costs, and what memory grows, while every deadline is refreshed many times.
+fn refresh(bench: &Bench, report: &mut Report) -> io::Result<()> {
+    let count = bench.sessions.min(200_000);
+    let mut table = Table::new([
+        "server",
+        "first round: µs CPU",
+        "last round: µs CPU",
+        "growth, bytes a session",
+    ]);
+    for kind in &bench.kinds {
+        let target = bench.start(kind, &[])?;
+        let bar =
+            progress(&format!("refresh: {}", kind.name()), u64::from(count * (REFRESHES + 1)));
+        load::fill(&target, count, |number, out| Shape::Common.write(number, out), &bar)?;
+        let before = target.resident().unwrap_or(0) as f64;
+        let mut costs = Vec::new();
+        for round in 0..REFRESHES {
+            let cpu = target.cpu().unwrap_or(Duration::ZERO);
+            let seconds = (1800 + round).to_string();
+            load::fill(&target, count, |number, out| expire(number, &seconds, out), &bar)?;
+            let spent = target.cpu().unwrap_or(Duration::ZERO) - cpu;
+            costs.push(spent.as_secs_f64() * 1e6 / f64::from(count));
+        }
+        bar.finish_and_clear();
+        let growth = target.resident().unwrap_or(0) as f64 - before;
+        table.row([
+            kind.name(),
+            format!("{:.2}", costs[0]),
+            format!("{:.2}", costs[costs.len() - 1]),
+            format!("{:.1}", growth / f64::from(count)),
+        ]);
+    }
+    let title =
+        format!("A sliding deadline, refreshed {REFRESHES} times for each of {count} sessions");
+    report.add("refresh", &title, table, Vec::new());
+    Ok(())
+}
+
+fn expire(number: u32, seconds: &str, out: &mut Vec<u8>) -> u32 {
+    mix::request(&[b"EXPIRE", Key::new(number).name(), seconds.as_bytes()], out);
+    1
+}

@@ -1,0 +1,3 @@
+//! The mixes that all measurements of Cloakroom share.
+
+pub mod mix;

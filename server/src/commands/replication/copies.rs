@@ -1,0 +1,177 @@
+//! Full synchronization: a copy of all data for replicas that cannot go on from where they stand.
+//!
+//! One snapshot of the data is taken at a time. A replica whose turn has not come, because data are
+//! saved or copied for others, waits; those that wait for the same form get the same copy.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::super::info::REDIS_VERSION;
+use super::super::{CommandError, Ctx, Done, Outcome};
+use super::sync::{address, attach, peer};
+use crate::rdb::{Recording, Timed, Version, Writer, version_for};
+use crate::replication::{
+    AfterCopy, Copy, CopyReader, Feed, Progress, Reader, Replica, Role, SharedProgress,
+};
+use crate::session::End;
+use crate::state::Server;
+use crate::store::SharedSink;
+
+/// A replica asks for a copy of all data.
+pub(super) fn ask(ctx: &mut Ctx<'_>) -> Done {
+    let (ip, port) = address(ctx.session);
+    let takes_field_deadlines = peer(ctx.session).takes_field_deadlines;
+    let version = version(ctx, takes_field_deadlines, &ip, port)?;
+    tracing::info!(replica = ctx.session.id(), ip, port, ?version, "full synchronization");
+    ctx.server.replication.counts.full += 1;
+    let progress = SharedProgress::default();
+    attach(ctx, Feed::waiting(progress.clone()), progress);
+    join(ctx);
+    Ok(Outcome::Unchanged)
+}
+
+/// The form of a copy: what the settings say, or Redis 7.0's, which later ones read too. Deadlines
+/// of fields are for those who say that they understand them, or they are refused; who hung up on a
+/// copy gets the form of Redis 6 next time.
+fn version(
+    ctx: &Ctx<'_>,
+    takes_field_deadlines: bool,
+    ip: &str,
+    port: u16,
+) -> Result<Version, CommandError> {
+    let timed = Timed::hashes(ctx.data.keyspace);
+    let refused = |why| CommandError::new(format!("ERR cannot copy the data: {why}"));
+    let version = version_for(&ctx.server.config, timed).map_err(refused)?;
+    let is_old = ctx.server.replication.replicas.has_hung_up(ip, port);
+    let drops_them = ctx.server.config.rdb_drop_field_deadlines;
+    match version {
+        version if takes_field_deadlines || ctx.server.config.rdb_version != "auto" => Ok(version),
+        Version::Valkey80 if !drops_them => Err(refused(format!(
+            "{timed}, which this replica does not say that it understands; set \
+             rdb-drop-field-deadlines to yes to leave them out, or rdb-version"
+        ))),
+        _ if is_old => Ok(Version::V9),
+        _ => Ok(Version::V10),
+    }
+}
+
+/// The replica of this session gets the copy that it waits for, if its turn has come.
+pub fn join(ctx: &mut Ctx<'_>) {
+    let id = ctx.session.id();
+    if ctx.server.replication.copy.is_none() && can_begin(ctx.server) {
+        begin(ctx);
+    }
+    let Some(copy) = &mut ctx.server.replication.copy else { return };
+    let Some(readers) = copy.accept(id) else { return };
+    let (replid, offset, mark) = (copy.id, copy.offset, copy.mark);
+    let peer = peer(ctx.session);
+    let mut head = Vec::new();
+    if peer.speaks_psync {
+        head = format!("+FULLRESYNC {replid} {offset}\r\n").into_bytes();
+    }
+    let mark = peer.takes_marked.then_some(mark);
+    if let Some(mark) = mark {
+        head.extend([b"$EOF:", &mark[..], b"\r\n"].concat());
+    }
+    let after = match (peer.wants_data_only, mark) {
+        (true, _) => AfterCopy::Nothing,
+        (false, Some(_)) => AfterCopy::StreamWhenAcked,
+        (false, None) => AfterCopy::Stream,
+    };
+    let readers: (CopyReader, Reader) = readers;
+    if let Some(feed) = &mut peer.feed {
+        feed.copy(head, readers, mark, after);
+    }
+}
+
+/// Whether a snapshot of the data can be taken now.
+pub(super) fn can_begin(server: &Server) -> bool {
+    server.persistence.background.is_none() && server.replication.copy.is_none()
+}
+
+/// Begins a copy for the replica of this session, and for others that wait for the same.
+fn begin(ctx: &mut Ctx<'_>) {
+    let id = ctx.session.id();
+    let forms = forms(ctx);
+    let version = match forms.get(&id) {
+        Some(Ok(version)) => *version,
+        // While it waited, data came that it cannot take: it is told so when it asks again.
+        Some(Err(_)) => return ctx.session.client.kill(End::Killed),
+        None => return,
+    };
+    open_stream(ctx);
+    let recording = record(ctx, version);
+    let Server { replication, effects, config, clients, .. } = &mut *ctx.server;
+    let (history, mark) = (replication.history.id(), replication.mark());
+    let offset = effects.stream.offset();
+    let mut copy = Copy::new(recording, (history, offset), mark, config.rdbchecksum);
+    for (replica, form) in forms {
+        let stream = effects.stream.backlog().and_then(|backlog| backlog.read_from(offset));
+        if let (true, Some(stream)) = (form == Ok(version), stream) {
+            copy.invite(replica, stream);
+            if let Some(client) = clients.get(replica).filter(|_| replica != id) {
+                client.nudge();
+            }
+        }
+    }
+    replication.copy = Some(copy);
+}
+
+/// In which form those that wait for a copy get it. What the data are may have changed since they
+/// asked.
+fn forms(ctx: &Ctx<'_>) -> BTreeMap<u64, Result<Version, CommandError>> {
+    let waiting = |(_, replica): &(u64, &Replica)| replica.progress.get() == Progress::Waiting;
+    let form =
+        |replica: &Replica| version(ctx, replica.takes_field_deadlines, &replica.ip, replica.port);
+    let replicas = ctx.server.replication.replicas.iter().filter(waiting);
+    replicas.map(|(id, replica)| (id, form(replica))).collect()
+}
+
+/// The stream is written from here on. The first replica's stream is a new history's: what was
+/// written before is in no stream, so no offset says what the data are.
+fn open_stream(ctx: &mut Ctx<'_>) {
+    let Server { replication, effects, config, .. } = &mut *ctx.server;
+    let stream = &mut effects.stream;
+    if stream.backlog().is_none() {
+        replication.begin_history();
+        stream.open(config.repl_backlog_size, config.client_output_buffer_limit.replica);
+    }
+    stream.forget_db();
+    stream.flush(ctx.now);
+}
+
+/// Begins a snapshot of this moment.
+fn record(ctx: &mut Ctx<'_>, version: Version) -> Arc<Mutex<Recording>> {
+    let (replication, stream) = (&ctx.server.replication, &ctx.server.effects.stream);
+    let keyspace = &mut *ctx.data.keyspace;
+    // Which database the stream has selected matters where it is passed on.
+    let db = match &replication.role {
+        Role::Primary => 0,
+        Role::Replica(upstream) => upstream.db,
+    };
+    let text = |number: u64| number.to_string();
+    let (seconds, used) = (text(ctx.now / 1000), text(keyspace.bytes() as u64));
+    let (db, id, offset) = (text(db as u64), replication.history.id(), text(stream.offset()));
+    let notes: [(&str, &[u8]); 7] = [
+        ("redis-ver", REDIS_VERSION.as_bytes()),
+        ("redis-bits", b"64"),
+        ("ctime", seconds.as_bytes()),
+        ("used-mem", used.as_bytes()),
+        ("repl-stream-db", db.as_bytes()),
+        ("repl-id", id.as_bytes()),
+        ("repl-offset", offset.as_bytes()),
+    ];
+    let writer = Writer::new(version, ctx.server.config.rdbcompression);
+    let recording = Arc::new(Mutex::new(Recording::begin(
+        writer,
+        keyspace,
+        &notes,
+        &ctx.server.functions.codes(),
+        ctx.now,
+    )));
+    let sink: SharedSink = recording.clone();
+    keyspace.begin_snapshot(&sink);
+    recording
+}

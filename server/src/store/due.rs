@@ -1,0 +1,111 @@
+//! What ends in a database: found by the wheel, a segment at a time, and taken out in the order of
+//! the deadlines.
+
+use std::hash::BuildHasher;
+
+use super::db::{At, Db};
+use super::{Hash, Popped};
+use crate::clock::Millis;
+
+/// What has come to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Due {
+    /// A key.
+    Key {
+        /// Its database.
+        db: usize,
+        /// Its name.
+        key: Box<[u8]>,
+    },
+    /// Fields of a hash.
+    Fields {
+        /// The hash's database.
+        db: usize,
+        /// The hash's key.
+        key: Box<[u8]>,
+        /// The fields, in the order of their deadlines.
+        fields: Vec<Box<[u8]>>,
+        /// They were its last: the key is gone with them.
+        emptied: bool,
+    },
+}
+
+impl Db {
+    /// Nothing ends before this.
+    #[inline]
+    pub(super) fn next_due(&self) -> Option<Millis> {
+        self.wheel.next_due()
+    }
+
+    /// Takes a step towards what has ended by `now`: the earliest of it, or None for a step of
+    /// work, after which [`Db::next_due`] tells whether there is more.
+    pub(super) fn pop_due(&mut self, number: usize, now: Millis) -> Option<Due> {
+        let Popped::Due(armed, prefix) = self.wheel.pop_due(now) else { return None };
+        // Segments come and go, and may have been armed again since: only the one that waits for
+        // this very moment is meant.
+        let index = self.directory.segment_of(prefix);
+        let segment = self.segments.get_mut(index).filter(|segment| segment.armed == armed)?;
+        segment.armed = 0;
+        let found = segment.earliest();
+        let due = match found {
+            // What ends later than the wheel thought waits for its turn: others may be earlier.
+            Some((id, time)) if time <= armed => {
+                let hash = self.state.hash_one(segment.key(id));
+                self.end(At { segment: index, id, hash }, number, now)
+            }
+            _ => None,
+        };
+        // An entry that is gone may have taken the segment with it.
+        let index = self.directory.segment_of(prefix);
+        if let (Some((id, _)), Some(segment)) = (found, self.segments.get_mut(index)) {
+            segment.tighten(id);
+            self.rearm(index);
+        }
+        due
+    }
+
+    /// Takes out what of this one key has come to its end by `now`.
+    pub(super) fn end_if_due(&mut self, number: usize, key: &[u8], now: Millis) -> Option<Due> {
+        let at = self.find(key)?;
+        let time = self.segments[at.segment].time(at.id);
+        if time == 0 || time > now { None } else { self.end(at, number, now) }
+    }
+
+    /// Takes out what of this entry has ended by `now`.
+    fn end(&mut self, at: At, db: usize, now: Millis) -> Option<Due> {
+        let key: Box<[u8]> = self.segments[at.segment].key(at.id).into();
+        if self.is_due(at, now) {
+            let first_field = self.first_field(at);
+            if first_field == 0 || self.segments[at.segment].deadline(at.id) <= first_field {
+                self.remove_at(at);
+                return Some(Due::Key { db, key });
+            }
+        }
+        let mut hash = self.write::<Hash>(&key, 0, |_| None).ok().flatten()?;
+        let first = hash.next_deadline().filter(|first| *first <= now)?;
+        // One deadline at a time, so that events of several keys come in order.
+        let fields: Vec<_> = std::iter::from_fn(|| hash.pop_due(first)).collect();
+        let emptied = hash.is_empty();
+        drop(hash);
+        Some(Due::Fields { db, key, fields, emptied })
+    }
+
+    /// Sees to it that the wheel looks at a segment at `time` or earlier. A later time than the
+    /// wheel's is left for when the wheel comes round: a sliding deadline is moved many times for
+    /// each time that it is reached.
+    #[inline]
+    pub(super) fn arm(&mut self, index: usize, time: Millis) {
+        let segment = &mut self.segments[index];
+        if segment.armed == 0 || time < segment.armed {
+            segment.armed = time;
+            self.wheel.arm(time, segment.span().prefix);
+        }
+    }
+
+    pub(super) fn rearm(&mut self, index: usize) {
+        let bound = self.segments[index].bound();
+        if bound != 0 {
+            self.arm(index, bound);
+        }
+    }
+}

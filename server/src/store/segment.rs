@@ -1,0 +1,718 @@
+//! A segment of a keyspace: some hundreds of entries, packed into frames of equal size.
+//!
+//! A hash index leads from a key to a *slot*, which knows the entry's place and the moment at
+//! which something of it ends; *frames* hold the entries one behind the other. What an entry
+//! leaves behind is garbage until its frame is compacted. Frames have one size, so no pattern of
+//! logins and logouts can fragment the heap; nothing here is allocated for a single session.
+//! Values too big for a frame, sets and sorted sets are *outlines*: allocations of their own.
+
+use hashbrown::HashTable;
+
+use super::allocated;
+use super::directory::{CURSOR_BITS, Span, spread};
+use super::entry::{Entry, Form};
+use super::object::Value;
+use crate::clock::Millis;
+
+/// Entries at which a segment splits: what 1,024 buckets of its index take.
+pub(super) const FULL: usize = 896;
+
+/// Entries under which a segment looks for a neighbour to merge with.
+pub(super) const SPARSE: usize = FULL / 8;
+
+/// Bytes of a frame.
+const FRAME: usize = 1 << OFFSET_BITS;
+
+const OFFSET_BITS: u32 = 13;
+
+/// Bytes of an entry at most; what is bigger becomes an outline.
+pub(super) const LONGEST_ENTRY: usize = FRAME / 4;
+
+/// A frame with at least so much garbage is worth compacting when room is needed.
+const WORTHWHILE: usize = FRAME / 16;
+
+/// Slots that share a bound on their deadlines.
+const GROUP: usize = 32;
+
+/// Slots are made room for in such steps.
+const SLOTS_STEP: usize = 64;
+
+/// Bits of a hash, behind those of the segment's span, that a slot remembers.
+const TAG_BITS: u32 = 16;
+
+/// The last moment that a slot can hold.
+pub(super) const FAR: Millis = (1 << (64 - TAG_BITS)) - 1;
+
+/// In a slot's place: there is no entry. The low bits of a slot that was given back say which one
+/// is to be taken next.
+const VACANT: u32 = 1 << 31;
+
+/// No slot.
+const NONE: SlotId = SlotId::MAX;
+
+/// The number of a slot.
+pub(super) type SlotId = u16;
+
+/// An entry's place, its time, and part of its hash. Twelve bytes: two halves spare the padding.
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    time_and_tag: [u32; 2],
+    place: u32,
+}
+
+#[derive(Debug)]
+struct Frame {
+    bytes: Box<[u8; FRAME]>,
+    /// Bytes in use from the start, garbage included.
+    fill: u16,
+    /// Bytes of entries.
+    live: u16,
+}
+
+/// A value kept outside the frames, with its key if that is too long for an entry.
+#[derive(Debug)]
+pub(super) struct Outline {
+    pub(super) key: Option<Box<[u8]>>,
+    pub(super) value: Value,
+}
+
+/// Entries whose hashes are in one span.
+#[derive(Debug)]
+pub(super) struct Segment {
+    span: Span,
+    index: HashTable<SlotId>,
+    slots: Vec<Slot>,
+    /// The vacant slot to be taken next; `NONE`: a new one is.
+    vacant: SlotId,
+    frames: Vec<Frame>,
+    /// The frame that is being filled.
+    current: usize,
+    /// For each group of slots: nothing of them ends before this (`Millis::MAX`: ever).
+    bounds: Vec<Millis>,
+    /// When the wheel looks here next; 0 = it will not.
+    pub(super) armed: Millis,
+    outlines: Vec<Option<Box<Outline>>>,
+    /// Bytes of all entries and of what outlines hold beside their values.
+    bytes: usize,
+}
+
+impl Outline {
+    /// Bytes on the heap.
+    pub(super) fn bytes(&self) -> usize {
+        allocated(size_of::<Outline>())
+            + self.key.as_ref().map_or(0, |key| allocated(key.len()))
+            + self.value.heap_bytes()
+    }
+}
+
+impl Frame {
+    fn has_room(&self, length: usize) -> bool {
+        self.fill as usize + length <= FRAME
+    }
+}
+
+impl Slot {
+    fn new(time: Millis, tag: u16, place: u32) -> Self {
+        let both = time << TAG_BITS | u64::from(tag);
+        Slot { time_and_tag: [both as u32, (both >> 32) as u32], place }
+    }
+
+    #[inline]
+    fn both(&self) -> u64 {
+        u64::from(self.time_and_tag[0]) | u64::from(self.time_and_tag[1]) << 32
+    }
+
+    #[inline]
+    fn time(&self) -> Millis {
+        self.both() >> TAG_BITS
+    }
+
+    #[inline]
+    fn tag(&self) -> u16 {
+        self.time_and_tag[0] as u16
+    }
+
+    fn is_vacant(&self) -> bool {
+        self.place & VACANT != 0
+    }
+}
+
+impl Segment {
+    /// A segment without entries or allocations.
+    pub(super) fn new(span: Span) -> Self {
+        Segment {
+            span,
+            index: HashTable::new(),
+            slots: Vec::new(),
+            vacant: NONE,
+            frames: Vec::new(),
+            current: 0,
+            bounds: Vec::new(),
+            armed: 0,
+            outlines: Vec::new(),
+            bytes: 0,
+        }
+    }
+
+    /// The hashes that it holds.
+    pub(super) fn span(&self) -> Span {
+        self.span
+    }
+
+    /// How many entries it has.
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Bytes of the entries, and of the structures that hold them; not those of outlines' values.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.overhead()
+    }
+
+    /// Bytes of the structures that hold the entries.
+    pub(super) fn overhead(&self) -> usize {
+        self.index.allocation_size()
+            + self.slots.capacity() * size_of::<Slot>()
+            + self.bounds.capacity() * size_of::<Millis>()
+            + self.outlines.capacity() * size_of::<Option<Box<Outline>>>()
+    }
+
+    /// Bytes of the frames, garbage and all.
+    #[cfg(test)]
+    pub(super) fn frame_bytes(&self) -> usize {
+        self.frames.len() * FRAME
+    }
+
+    /// The slot of a key.
+    #[inline]
+    pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<SlotId> {
+        let tag = self.tag(hash);
+        let is = |id: &SlotId| {
+            let slot = &self.slots[*id as usize];
+            slot.tag() == tag && self.key(*id) == key
+        };
+        self.index.find(spread(hash), is).copied()
+    }
+
+    /// The entry in a slot.
+    #[inline]
+    pub(super) fn entry(&self, id: SlotId) -> Entry<'_> {
+        let place = self.slots[id as usize].place as usize;
+        Entry(&self.frames[place >> OFFSET_BITS].bytes[place % FRAME..])
+    }
+
+    /// The entry in a slot, to change it where it lies.
+    #[inline]
+    pub(super) fn entry_mut(&mut self, id: SlotId) -> &mut [u8] {
+        let place = self.slots[id as usize].place as usize;
+        &mut self.frames[place >> OFFSET_BITS].bytes[place % FRAME..]
+    }
+
+    /// The key in a slot.
+    #[inline]
+    pub(super) fn key(&self, id: SlotId) -> &[u8] {
+        let entry = self.entry(id);
+        if entry.has_long_key() {
+            return self.outline(id).key.as_deref().unwrap_or_default();
+        }
+        entry.key()
+    }
+
+    /// The value that the entry in a slot keeps outside.
+    pub(super) fn outline(&self, id: SlotId) -> &Outline {
+        let number = outline_number(self.entry(id));
+        self.outlines[number].as_ref().expect("an entry's outline is there")
+    }
+
+    /// The value that the entry in a slot keeps outside, to change it.
+    pub(super) fn outline_mut(&mut self, id: SlotId) -> &mut Outline {
+        let number = outline_number(self.entry(id));
+        self.outlines[number].as_mut().expect("an entry's outline is there")
+    }
+
+    /// When something of this entry ends first, the key or a field; 0 = never.
+    #[inline]
+    pub(super) fn time(&self, id: SlotId) -> Millis {
+        self.slots[id as usize].time()
+    }
+
+    /// When the key in a slot ends; 0 = never.
+    #[inline]
+    pub(super) fn deadline(&self, id: SlotId) -> Millis {
+        match self.time(id) {
+            0 => 0,
+            time => self.entry(id).deadline().unwrap_or(time),
+        }
+    }
+
+    /// Says when something of this entry ends first; 0 = never. The caller arms the wheel.
+    #[inline]
+    pub(super) fn set_time(&mut self, id: SlotId, time: Millis) {
+        let slot = &mut self.slots[id as usize];
+        *slot = Slot::new(time, slot.tag(), slot.place);
+        if time != 0 {
+            let bound = &mut self.bounds[id as usize / GROUP];
+            *bound = time.min(*bound);
+        }
+    }
+
+    /// The entry that ends first, and when.
+    pub(super) fn earliest(&mut self) -> Option<(SlotId, Millis)> {
+        loop {
+            let (group, bound) = self.bounds.iter().copied().enumerate().min_by_key(|(_, b)| *b)?;
+            if bound == Millis::MAX {
+                return None;
+            }
+            match self.tighten_group(group) {
+                Some((id, time)) if time == bound => return Some((id, time)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Makes the bound of the group of this slot as exact as it can be: what it was for is gone.
+    /// Those of other groups are left alone, since each would be looked for all over the memory.
+    pub(super) fn tighten(&mut self, id: SlotId) {
+        let group = id as usize / GROUP;
+        if group < self.bounds.len() {
+            self.tighten_group(group);
+        }
+    }
+
+    /// The slot of a group that ends first, which its bound is made to say.
+    fn tighten_group(&mut self, group: usize) -> Option<(SlotId, Millis)> {
+        let first = group * GROUP;
+        let slots = self.slots[first..].iter().take(GROUP).enumerate();
+        let earliest =
+            slots.map(|(at, slot)| (slot.time(), at)).filter(|(time, _)| *time != 0).min();
+        self.bounds[group] = earliest.map_or(Millis::MAX, |(time, _)| time);
+        earliest.map(|(time, at)| ((first + at) as SlotId, time))
+    }
+
+    /// Nothing of it ends before this; 0 = nothing ever ends.
+    pub(super) fn bound(&self) -> Millis {
+        match self.bounds.iter().min() {
+            None | Some(&Millis::MAX) => 0,
+            Some(bound) => *bound,
+        }
+    }
+
+    /// Puts an entry in whose key is not there. `hash_of` hashes keys.
+    pub(super) fn insert(
+        &mut self,
+        hash: u64,
+        entry: &[u8],
+        hash_of: &impl Fn(&[u8]) -> u64,
+    ) -> SlotId {
+        let place = self.allocate(entry.len());
+        self.write(place, entry);
+        let id = self.take_slot();
+        self.slots[id as usize] = Slot::new(0, self.tag(hash), place);
+        let Segment { index, slots, frames, outlines, .. } = self;
+        let rehash = |id: &SlotId| hash_in(*id, slots, frames, outlines, hash_of);
+        index.insert_unique(spread(hash), id, rehash);
+        id
+    }
+
+    /// Puts other bytes in place of the entry in a slot.
+    pub(super) fn replace(&mut self, id: SlotId, entry: &[u8]) {
+        let old = self.entry(id).len();
+        if entry.len() <= old {
+            let place = self.slots[id as usize].place;
+            self.frames[place as usize >> OFFSET_BITS].live -= (old - entry.len()) as u16;
+            self.bytes -= old - entry.len();
+            self.copy(place, entry);
+            return;
+        }
+        self.release(id);
+        // Nothing looks for an entry here while frames are compacted to make room.
+        self.slots[id as usize].place = VACANT;
+        let place = self.allocate(entry.len());
+        self.write(place, entry);
+        self.slots[id as usize].place = place;
+    }
+
+    /// Takes an entry out; returns its outline.
+    pub(super) fn remove(&mut self, id: SlotId, hash: u64) -> Option<Box<Outline>> {
+        let outline = self.take_outline(id);
+        if let Ok(found) = self.index.find_entry(spread(hash), |other| *other == id) {
+            found.remove();
+        }
+        self.release(id);
+        self.slots[id as usize] = Slot::new(0, 0, VACANT | u32::from(self.vacant));
+        self.vacant = id;
+        self.evacuate_sparse_frame();
+        outline
+    }
+
+    /// Keeps a value outside; returns its number, which is an entry's payload.
+    pub(super) fn add_outline(&mut self, outline: Box<Outline>) -> [u8; 4] {
+        let number = match self.outlines.iter().position(Option::is_none) {
+            Some(number) => number,
+            None => {
+                self.outlines.push(None);
+                self.outlines.len() - 1
+            }
+        };
+        self.outlines[number] = Some(outline);
+        (number as u32).to_le_bytes()
+    }
+
+    /// Takes the outline of an entry out, if it has one; the entry has to be replaced.
+    pub(super) fn take_outline(&mut self, id: SlotId) -> Option<Box<Outline>> {
+        let entry = self.entry(id);
+        if entry.form() != Form::Outline {
+            return None;
+        }
+        let number = outline_number(entry);
+        let outline = self.outlines.get_mut(number)?.take();
+        while matches!(self.outlines.last(), Some(None)) {
+            self.outlines.pop();
+        }
+        outline
+    }
+
+    /// All slots with an entry.
+    pub(super) fn ids(&self) -> impl Iterator<Item = SlotId> {
+        let taken = self.slots.iter().enumerate().filter(|(_, slot)| !slot.is_vacant());
+        taken.map(|(id, _)| id as SlotId)
+    }
+
+    /// Slots, vacant ones included.
+    pub(super) fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether there is an entry in this slot.
+    pub(super) fn holds(&self, id: usize) -> bool {
+        self.slots.get(id).is_some_and(|slot| !slot.is_vacant())
+    }
+
+    /// Where the entry in a slot stands in the order of a scan, as exactly as a slot knows it: not
+    /// behind its real position.
+    pub(super) fn position(&self, id: SlotId) -> u64 {
+        let tag = u64::from(self.slots[id as usize].tag());
+        let known = self.span.depth + TAG_BITS;
+        self.span.start()
+            + (tag << CURSOR_BITS.saturating_sub(known) >> known.saturating_sub(CURSOR_BITS))
+    }
+
+    /// How far apart different positions are at least.
+    pub(super) fn position_step(&self) -> u64 {
+        1 << CURSOR_BITS.saturating_sub(self.span.depth + TAG_BITS)
+    }
+
+    /// Its entries in two segments, one for each half of its span.
+    pub(super) fn split(mut self, hash_of: &impl Fn(&[u8]) -> u64) -> [Segment; 2] {
+        let (lower, upper) = self.span.halves();
+        let mut halves = [Segment::new(lower), Segment::new(upper)];
+        let hashes: Vec<u64> = self.ids().map(|id| hash_of(self.key(id))).collect();
+        let span = self.span;
+        self.hand_over(&hashes, &mut halves, hash_of, |hash| usize::from(span.is_upper(hash)));
+        halves
+    }
+
+    /// The entries of two halves in the segment of their span.
+    pub(super) fn join(halves: [Segment; 2], hash_of: &impl Fn(&[u8]) -> u64) -> Segment {
+        let mut whole = [Segment::new(halves[0].span.parent())];
+        for mut half in halves {
+            let hashes: Vec<u64> = half.ids().map(|id| hash_of(half.key(id))).collect();
+            half.hand_over(&hashes, &mut whole, hash_of, |_| 0);
+        }
+        let [whole] = whole;
+        whole
+    }
+
+    /// Makes room in the index for so many more entries.
+    pub(super) fn reserve(&mut self, entries: usize, hash_of: &impl Fn(&[u8]) -> u64) {
+        let Segment { index, slots, frames, outlines, .. } = self;
+        index.reserve(entries, |id| hash_in(*id, slots, frames, outlines, hash_of));
+    }
+
+    /// Moves every entry to the one of `others` that `which` chooses by its hash; `hashes` are in
+    /// the order of the slots. Nothing is to be done with this segment after that.
+    fn hand_over(
+        &mut self,
+        hashes: &[u64],
+        others: &mut [Segment],
+        hash_of: &impl Fn(&[u8]) -> u64,
+        which: impl Fn(u64) -> usize,
+    ) {
+        for (number, other) in others.iter_mut().enumerate() {
+            let entries = hashes.iter().filter(|hash| which(**hash) == number).count();
+            other.reserve(entries, hash_of);
+        }
+        let ids: Vec<SlotId> = self.ids().collect();
+        let mut bytes = Vec::new();
+        for (id, hash) in ids.into_iter().zip(hashes) {
+            let (time, other) = (self.time(id), &mut others[which(*hash)]);
+            bytes.clear();
+            let entry = self.entry(id);
+            bytes.extend_from_slice(&entry.0[..entry.len()]);
+            if let Some(outline) = self.take_outline(id) {
+                let payload = Entry(&bytes).payload_start();
+                bytes[payload..payload + 4].copy_from_slice(&other.add_outline(outline));
+            }
+            let placed = other.insert(*hash, &bytes, hash_of);
+            if time != 0 {
+                other.set_time(placed, time);
+            }
+        }
+    }
+
+    #[inline]
+    fn tag(&self, hash: u64) -> u16 {
+        (hash << self.span.depth >> (64 - TAG_BITS)) as u16
+    }
+
+    fn take_slot(&mut self) -> SlotId {
+        if self.vacant != NONE {
+            let id = self.vacant;
+            self.vacant = self.slots[id as usize].place as SlotId;
+            return id;
+        }
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact(SLOTS_STEP);
+        }
+        self.slots.push(Slot::new(0, 0, VACANT));
+        if self.slots.len() > self.bounds.len() * GROUP {
+            self.bounds.push(Millis::MAX);
+        }
+        (self.slots.len() - 1) as SlotId
+    }
+
+    /// The bytes of this entry are garbage from now on.
+    fn release(&mut self, id: SlotId) {
+        let length = self.entry(id).len();
+        let frame = &mut self.frames[self.slots[id as usize].place as usize >> OFFSET_BITS];
+        frame.live -= length as u16;
+        if frame.live == 0 {
+            frame.fill = 0;
+        }
+        self.bytes -= length;
+    }
+
+    fn write(&mut self, place: u32, entry: &[u8]) {
+        self.frames[place as usize >> OFFSET_BITS].live += entry.len() as u16;
+        self.bytes += entry.len();
+        self.copy(place, entry);
+    }
+
+    fn copy(&mut self, place: u32, entry: &[u8]) {
+        let (frame, start) = (place as usize >> OFFSET_BITS, place as usize % FRAME);
+        self.frames[frame].bytes[start..start + entry.len()].copy_from_slice(entry);
+    }
+
+    /// Finds room for so many bytes.
+    fn allocate(&mut self, length: usize) -> u32 {
+        if !self.frames.get(self.current).is_some_and(|frame| frame.has_room(length)) {
+            self.current = self.make_room(length);
+        }
+        let frame = &mut self.frames[self.current];
+        let place = (self.current << OFFSET_BITS) as u32 | u32::from(frame.fill);
+        frame.fill += length as u16;
+        place
+    }
+
+    /// A frame with room at its end: where others left some, the one with most garbage, compacted,
+    /// or a new one.
+    fn make_room(&mut self, length: usize) -> usize {
+        if let Some(index) = self.frames.iter().position(|frame| frame.has_room(length)) {
+            return index;
+        }
+        let emptiest = self.frames.iter().enumerate().min_by_key(|(_, frame)| frame.live);
+        if let Some((index, frame)) = emptiest
+            && FRAME - frame.live as usize >= length.max(WORTHWHILE)
+        {
+            self.compact(index);
+            return index;
+        }
+        self.frames.reserve_exact(1);
+        self.frames.push(Frame { bytes: Box::new([0; FRAME]), fill: 0, live: 0 });
+        self.frames.len() - 1
+    }
+
+    /// Moves the entries of a frame together.
+    fn compact(&mut self, index: usize) {
+        let mut inside = self.slots_in(index);
+        inside.sort_unstable();
+        let Segment { slots, frames, .. } = self;
+        let frame = &mut frames[index];
+        let mut fill = 0;
+        for (place, id) in inside {
+            let start = place as usize % FRAME;
+            let length = Entry(&frame.bytes[start..]).len();
+            frame.bytes.copy_within(start..start + length, fill);
+            slots[id as usize].place = (index << OFFSET_BITS | fill) as u32;
+            fill += length;
+        }
+        frame.fill = fill as u16;
+    }
+
+    fn slots_in(&self, frame: usize) -> Vec<(u32, SlotId)> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, slot)| (slot.place >> OFFSET_BITS) as usize == frame)
+            .map(|(id, slot)| (slot.place, id as SlotId))
+            .collect()
+    }
+
+    /// After a removal: gives a frame back as soon as others can take what it still holds.
+    fn evacuate_sparse_frame(&mut self) {
+        if self.bytes + 2 * FRAME > self.frames.len() * FRAME * 3 / 4 {
+            return;
+        }
+        let emptiest = self.frames.iter().enumerate().min_by_key(|(_, frame)| frame.live);
+        let Some((index, _)) = emptiest else { return };
+        let mut gone = self.frames.swap_remove(index);
+        let last = self.frames.len();
+        let moved = self.slots_in(index);
+        for (_, id) in self.slots_in(last) {
+            // The last frame has taken the place of the one that goes.
+            let place = &mut self.slots[id as usize].place;
+            *place = (index << OFFSET_BITS) as u32 | (*place % FRAME as u32);
+        }
+        self.current = 0;
+        // Nothing looks for these entries while frames are compacted to make room for them.
+        moved.iter().for_each(|(_, id)| self.slots[*id as usize].place = VACANT);
+        for (place, id) in moved {
+            let start = place as usize % FRAME;
+            let bytes = &mut gone.bytes[start..];
+            let length = Entry(bytes).len();
+            self.bytes -= length;
+            let room = self.allocate(length);
+            self.write(room, &bytes[..length]);
+            self.slots[id as usize].place = room;
+        }
+    }
+}
+
+/// The hash of the entry in a slot, as the index wants it.
+fn hash_in(
+    id: SlotId,
+    slots: &[Slot],
+    frames: &[Frame],
+    outlines: &[Option<Box<Outline>>],
+    hash_of: &impl Fn(&[u8]) -> u64,
+) -> u64 {
+    let place = slots[id as usize].place as usize;
+    let entry = Entry(&frames[place >> OFFSET_BITS].bytes[place % FRAME..]);
+    let outline = || outlines[outline_number(entry)].as_ref()?.key.as_deref();
+    let long = entry.has_long_key().then(outline).flatten();
+    spread(hash_of(long.unwrap_or(entry.key())))
+}
+
+fn outline_number(entry: Entry<'_>) -> usize {
+    let payload = entry.payload();
+    u32::from_le_bytes([payload[0], payload[1], payload[2], payload[3]]) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::hash::BuildHasher;
+
+    use foldhash::quality::RandomState;
+
+    use super::super::Access;
+    use super::super::entry::Head;
+    use super::super::string::Origin;
+    use super::*;
+
+    fn entry(key: &[u8], payload: &[u8]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        Head::new(Form::Text(Origin::Given), Access::used_at(0)).write(key, payload, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn entries_come_and_go_and_change_their_size_as_in_a_plain_map() {
+        let (state, mut rng) = (RandomState::default(), fastrand::Rng::with_seed(5));
+        let hash_of = |key: &[u8]| state.hash_one(key);
+        let mut segment = Segment::new(Span::WHOLE);
+        let mut model: HashMap<Vec<u8>, (Vec<u8>, Millis)> = HashMap::new();
+        for step in 1..60_000u64 {
+            let key = format!("key:{}", rng.u32(..700)).into_bytes();
+            let payload = vec![rng.u8(..); rng.usize(..400)];
+            let hash = hash_of(&key);
+            let found = segment.find(hash, &key);
+            assert_eq!(found.is_some(), model.contains_key(&key));
+            // Most come in the first half and go in the second.
+            match (found, rng.u32(..10) < if step < 30_000 { 8 } else { 2 }) {
+                (None, true) => {
+                    let id = segment.insert(hash, &entry(&key, &payload), &hash_of);
+                    segment.set_time(id, step % 90 * 7);
+                    model.insert(key, (payload, step % 90 * 7));
+                }
+                (Some(id), true) => {
+                    segment.replace(id, &entry(&key, &payload));
+                    model.get_mut(&key).unwrap().0 = payload;
+                }
+                (Some(id), false) => {
+                    assert!(segment.remove(id, hash).is_none());
+                    model.remove(&key);
+                }
+                (None, false) => {}
+            }
+            let first = model.values().map(|(_, at)| *at).filter(|at| *at != 0).min();
+            assert_eq!(segment.earliest().map(|(_, at)| at), first);
+        }
+        assert_eq!(segment.len(), model.len());
+        let mut bytes = 0;
+        for id in segment.ids() {
+            let entry = segment.entry(id);
+            bytes += entry.len();
+            assert_eq!(model.get(entry.key()).map(|(p, _)| &**p), Some(entry.payload()));
+        }
+        assert_eq!(segment.bytes() - segment.overhead(), bytes);
+        assert!(
+            segment.frame_bytes() < bytes * 2 + 3 * FRAME,
+            "{} of {bytes}",
+            segment.frame_bytes()
+        );
+    }
+
+    #[test]
+    fn frames_are_filled_well_while_sessions_of_many_sizes_come_and_go() {
+        let (state, mut rng) = (RandomState::default(), fastrand::Rng::with_seed(6));
+        let hash_of = |key: &[u8]| state.hash_one(key);
+        let mut segment = Segment::new(Span::WHOLE);
+        for _ in 0..100_000 {
+            let key = format!("key:{}", rng.u32(..800)).into_bytes();
+            let hash = hash_of(&key);
+            let entry = entry(&key, &vec![b'v'; rng.usize(200..400)]);
+            match segment.find(hash, &key) {
+                Some(id) => segment.replace(id, &entry),
+                None => {
+                    segment.insert(hash, &entry, &hash_of);
+                }
+            }
+        }
+        let bytes = segment.bytes() - segment.overhead();
+        assert!(segment.frame_bytes() * 100 < bytes * 112, "{} of {bytes}", segment.frame_bytes());
+    }
+
+    #[test]
+    fn the_halves_of_a_segment_hold_all_that_it_held() {
+        let state = RandomState::default();
+        let hash_of = |key: &[u8]| state.hash_one(key);
+        let mut whole = Segment::new(Span::WHOLE);
+        for number in 0..500u32 {
+            let key = number.to_le_bytes();
+            let id = whole.insert(hash_of(&key), &entry(&key, b"value"), &hash_of);
+            whole.set_time(id, u64::from(number));
+        }
+        let halves = whole.split(&hash_of);
+        assert_eq!(halves[0].len() + halves[1].len(), 500);
+        for number in 0..500u32 {
+            let key = number.to_le_bytes();
+            let hash = hash_of(&key);
+            let half = &halves[usize::from(Span::WHOLE.is_upper(hash))];
+            let id = half.find(hash, &key).expect("it is there");
+            assert_eq!(half.time(id), u64::from(number));
+            let real = hash >> (64 - CURSOR_BITS);
+            assert!((half.position(id)..half.position(id) + half.position_step()).contains(&real));
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! What random commands look like: a line for each, frequent ones more than once.
+
+/// Data: what Redis 7.0 knows.
+pub(super) const DATA: &str = "\
+HSET kh (f v)+
+HSET kh (f v)+
+HMSET kh (f v)+
+HSETNX kh f v
+HGET kh f
+HMGET kh (f)+
+HGETALL kh
+HDEL kh (f)+
+HEXISTS kh f
+HLEN kh
+HKEYS kh
+HVALS kh
+HSTRLEN kh f
+HINCRBY kh f i
+HINCRBYFLOAT kh f x
+HRANDFIELD kh [n [WITHVALUES]]
+HSCAN kh cur [MATCH p] [COUNT n] [NOVALUES]
+DEL (k)+
+UNLINK (k)+
+EXISTS (k)+
+TOUCH (k)+
+TYPE k
+RENAME k k
+RENAMENX k k
+COPY k k [DB 0/1/99] [REPLACE]
+MOVE k 0/1/2/99
+DBSIZE
+RANDOMKEY
+KEYS p
+SCAN cur [MATCH p] [COUNT n] [TYPE string/hash/set/zset/list/nonsense]
+EXPIRE k t [NX|XX] [GT|LT]
+PEXPIRE k T [NX|XX] [GT|LT]
+EXPIREAT k at [NX|XX] [GT|LT]
+PEXPIREAT k AT [NX|XX] [GT|LT]
+TTL k
+PTTL k
+EXPIRETIME k
+PEXPIRETIME k
+PERSIST k
+DUMP k
+RESTORE k 0 dump [REPLACE] [ABSTTL] [IDLETIME n] [FREQ n]
+RESTORE k T dump (REPLACE|ABSTTL|IDLETIME n|FREQ n)+
+OBJECT ENCODING k
+OBJECT ENCODING k
+OBJECT REFCOUNT k
+OBJECT IDLETIME k
+OBJECT FREQ k
+SET kt v
+SET kt i
+SET kt v [NX|XX] [GET] [EX t|PX T|EXAT at|PXAT AT|KEEPTTL]
+SET kt v (NX|XX|GET|EX t|PX T|EXAT at|PXAT AT|KEEPTTL)+
+GET kt
+GETSET kt v
+GETDEL kt
+GETEX kt [EX t|PX T|EXAT at|PXAT AT|PERSIST]
+SETEX kt t v
+PSETEX kt T v
+SETNX kt v
+MSET (kt v)+
+MSETNX (kt v)+
+MGET (k)+
+APPEND kt v
+STRLEN kt
+GETRANGE kt i i
+SUBSTR kt n n
+SETRANGE kt n v
+INCR kt
+DECR kt
+INCRBY kt i
+DECRBY kt i
+INCRBYFLOAT kt x
+SADD ks (m)+
+SADD ks (m)+
+SREM ks (m)+
+SMEMBERS ks
+SISMEMBER ks m
+SMISMEMBER ks (m)+
+SCARD ks
+SPOP ks [n]
+SRANDMEMBER ks [n]
+SMOVE ks ks m
+SINTER (ks)+
+SUNION (ks)+
+SDIFF (ks)+
+SINTERSTORE k (ks)+
+SUNIONSTORE k (ks)+
+SDIFFSTORE k (ks)+
+SINTERCARD n (ks)+ [LIMIT n]
+SSCAN ks cur [MATCH p] [COUNT n]
+ZADD kz (s m)+
+ZADD kz (s m)+
+ZADD kz [NX|XX] [GT|LT] [CH] [INCR] (s m)+
+ZREM kz (m)+
+ZSCORE kz m
+ZMSCORE kz (m)+
+ZCARD kz
+ZCOUNT kz r r
+ZINCRBY kz s m
+ZRANK kz m
+ZREVRANK kz m
+ZRANGE kz n n [REV] [WITHSCORES] [LIMIT n n]
+ZRANGE kz r r BYSCORE [REV] [LIMIT n n] [WITHSCORES]
+ZRANGESTORE kz kz n n [REV]
+ZRANGESTORE k kz r r BYSCORE [REV] [LIMIT n n]
+ZRANDMEMBER kz [n [WITHSCORES]]
+ZADD kl (0 m)+
+ZADD kl (0 m)+
+ZREM kl (m)+
+ZRANGE kl l l BYLEX [REV] [LIMIT n n] [WITHSCORES]
+ZRANGESTORE kl kl l l BYLEX [REV] [LIMIT n n]
+ZRANGEBYLEX kl l l [LIMIT n n]
+ZREVRANGEBYLEX kl l l [LIMIT n n]
+ZREMRANGEBYLEX kl l l
+ZLEXCOUNT kl l l
+ZRANGEBYSCORE kz r r [WITHSCORES] [LIMIT n n]
+ZREVRANGEBYSCORE kz r r [WITHSCORES] [LIMIT n n]
+ZREVRANGE kz n n [WITHSCORES]
+ZREMRANGEBYSCORE kz r r
+ZREMRANGEBYRANK kz n n
+ZPOPMIN kz [n]
+ZPOPMAX kz [n]
+ZSCAN kz cur [MATCH p] [COUNT n]
+MULTI
+MULTI
+EXEC
+EXEC
+EXEC
+EXEC
+DISCARD
+WATCH (k)+
+UNWATCH
+PUBLISH m v
+SPUBLISH m v
+SUBSCRIBE (m)+
+UNSUBSCRIBE (m)+
+PSUBSCRIBE (p)+
+PUNSUBSCRIBE (p)+
+SSUBSCRIBE (m)+
+SUNSUBSCRIBE (m)+
+PUBSUB NUMSUB (m)+
+PUBSUB CHANNELS [p]
+PUBSUB NUMPAT
+PUBSUB SHARDCHANNELS [p]
+PUBSUB SHARDNUMSUB (m)+
+EVAL return_redis.call('GET',KEYS[1]) 1 k
+EVAL return_redis.pcall('HGETALL',KEYS[1]) 1 kh
+EVAL return_redis.call('SET',KEYS[1],ARGV[1]) 1 kt v
+EVAL return_redis.call(unpack(ARGV)) 0 GET/DEL/HLEN/SCARD/NONSENSE/SUBSCRIBE k
+EVAL return_{KEYS[1],ARGV[1],#ARGV} n k v
+EVAL return_tonumber(ARGV[1]) 0 i
+EVAL redis.setresp(3)return_redis.call('HGETALL',KEYS[1]) 1 kh
+EVAL return_redis.error_reply(ARGV[1]) 0 v
+EVAL return_redis.status_reply(ARGV[1]) 0 m
+EVAL return_cjson.encode({ARGV[1],KEYS[1]}) 1 k m
+EVAL_RO return_redis.pcall('SET',KEYS[1],'1') 1 k
+EVAL_RO return_redis.call('TYPE',KEYS[1]) 1 k
+EVALSHA sha n (k)+
+EVALSHA_RO sha n (k)+
+SCRIPT LOAD return_1
+SCRIPT EXISTS (sha)+
+SCRIPT FLUSH [ASYNC|SYNC]
+FCALL m n (k)+
+FCALL_RO m n (k)+
+FUNCTION FLUSH [ASYNC|SYNC]
+FUNCTION LOAD [REPLACE] v
+FUNCTION DELETE m
+FUNCTION DUMP
+FUNCTION RESTORE v [FLUSH|APPEND|REPLACE]
+FUNCTION KILL
+FUNCTION LIST [LIBRARYNAME m] [WITHCODE]
+FLUSHDB [ASYNC|SYNC|nonsense]
+FLUSHALL [ASYNC|SYNC|nonsense]
+SWAPDB 0/1/99 0/1/m
+";
+
+/// The server and its connections: what Redis 7.0 knows.
+pub(super) const SERVER: &str = "\
+OBJECT HELP
+PUBSUB HELP
+SCRIPT KILL
+SCRIPT HELP
+FUNCTION STATS
+PING [v]
+ECHO v
+SELECT 0/0/0/1/99
+RESET
+AUTH [m] v
+HELLO [2/3/4 [AUTH default m] [SETNAME m]]
+CLIENT ID
+CLIENT SETNAME m
+CLIENT GETNAME
+CLIENT SETINFO LIB-NAME/LIB-VER/nonsense v
+CLIENT INFO
+CLIENT LIST [TYPE normal/master/replica/slave/pubsub/nonsense]
+CLIENT LIST ID n
+CLIENT KILL 127.0.0.1:1
+CLIENT KILL (ID 99999|USER nobody|ADDR 127.0.0.1:1|LADDR 127.0.0.1:1|TYPE master|SKIPME YES|SKIPME NO)+ ID 99999
+CLIENT PAUSE 0 [WRITE|ALL|nonsense]
+CLIENT UNPAUSE
+CLIENT NO-EVICT ON/OFF/nonsense
+CLIENT NO-TOUCH ON/OFF/nonsense
+CLIENT UNBLOCK 99999 [TIMEOUT|ERROR|nonsense]
+CLIENT TRACKING OFF/nonsense
+CLIENT CACHING YES/NO/nonsense
+CLIENT GETREDIR
+CLIENT TRACKINGINFO
+CLIENT HELP
+COMMAND COUNT
+COMMAND LIST [FILTERBY MODULE/PATTERN/nonsense m]
+COMMAND LIST [FILTERBY ACLCAT hash]
+COMMAND INFO nonsense
+COMMAND DOCS nonsense
+COMMAND GETKEYS GET k
+COMMAND GETKEYS MSET (k v)+
+COMMAND GETKEYS EVAL return_1 n (k)+
+COMMAND GETKEYS ZADD kz s m
+COMMAND GETKEYS PING/NONSENSE/OBJECT/CONFIG m n
+COMMAND GETKEYSANDFLAGS SINTERSTORE (k)+
+COMMAND HELP
+CONFIG GET maxmemory-policy/databases/nonsense
+CONFIG GET maxmemory* m
+CONFIG SET maxmemory-samples/slowlog-max-len/lfu-decay-time 5
+CONFIG SET nonsense/maxmemory-policy v
+CONFIG RESETSTAT
+CONFIG REWRITE
+CONFIG HELP
+INFO [server/memory/nonsense/all/everything]
+LASTSAVE
+TIME
+ROLE
+WAIT 0 0
+WAIT 0/1/7/-1/nan 1
+MODULE LIST
+MODULE HELP
+CLUSTER INFO
+CLUSTER MYID
+CLUSTER NODES
+CLUSTER SLOTS
+CLUSTER SHARDS
+CLUSTER KEYSLOT k
+CLUSTER HELP
+MEMORY USAGE k [SAMPLES n]
+MEMORY STATS
+MEMORY DOCTOR
+MEMORY MALLOC-STATS
+MEMORY PURGE
+MEMORY HELP
+SLOWLOG GET [n]
+SLOWLOG LEN
+SLOWLOG RESET
+SLOWLOG HELP
+LATENCY LATEST
+LATENCY HISTORY m
+LATENCY RESET [m]
+LATENCY DOCTOR
+LATENCY GRAPH m
+LATENCY HISTOGRAM [get]
+LATENCY HELP
+NONSENSE (v)+
+";
+
+/// Deadlines of fields: in Valkey 9 and ours.
+pub(super) const FIELD_DEADLINES: &str = "\
+HEXPIRE kh t [NX|XX|GT|LT] FIELDS 1 f
+HEXPIRE kh t FIELDS 2 f f
+HPEXPIRE kh T [NX|XX|GT|LT] FIELDS 1 f
+HEXPIREAT kh at [NX|XX|GT|LT] FIELDS 1 f
+HPEXPIREAT kh AT [NX|XX|GT|LT] FIELDS 1 f
+HPEXPIREAT kh AT [NX|XX|GT|LT] FIELDS n (f)+
+HTTL kh FIELDS 2 f f
+HPTTL kh FIELDS 1 f
+HEXPIRETIME kh FIELDS 1 f
+HPEXPIRETIME kh FIELDS 1 f
+HPERSIST kh FIELDS 2 f f
+HGETEX kh [EX t|PX T|EXAT at|PXAT AT|PERSIST] FIELDS 2 f f
+HGETEX kh (EX t|PX T|EXAT at|PXAT AT|PERSIST|FIELDS 1 f)+
+HSETEX kh [NX|XX] [FNX|FXX] [EX t|PX T|EXAT at|PXAT AT|KEEPTTL] FIELDS 1 f v
+HSETEX kh (NX|XX|FNX|FXX|EX t|PX T|EXAT at|PXAT AT|KEEPTTL)+ FIELDS n (f v)+
+HGETDEL kh FIELDS 2 f f
+HGETDEL kh FIELDS n (f)+
+HSCAN kh 0 [NOVALUES]
+HGETALL kh
+HSET kh (f v)+
+HINCRBY kh f i
+HINCRBYFLOAT kh f x
+HSETNX kh f v
+HRANDFIELD kh
+HDEL kh f
+COPY kh kh
+RENAME kh kh
+OBJECT ENCODING kh
+";
+
+/// All commands that write, with deadlines that come soon.
+pub(super) const WRITES: &str = "\
+HSET kh (f v)+
+HSET kh (f v)+
+HSET kh (f v)+
+HMSET kh (f v)+
+HSETNX kh f v
+HDEL kh (f)+
+HINCRBY kh f 1/2/-7
+HINCRBYFLOAT kh f 0.1/1.5/-3e2
+DEL (k)+
+UNLINK (k)+
+RENAME k k
+RENAMENX k k
+COPY k k [DB 0/1] [REPLACE]
+MOVE k 0/1
+EXPIRE k 1/2/100/-1 [NX|XX|GT|LT]
+PEXPIRE k soon [NX|XX|GT|LT]
+PEXPIRE k soon
+EXPIREAT k second [NX|XX|GT|LT]
+PEXPIREAT k moment [NX|XX|GT|LT]
+PERSIST k
+SET kt v
+SET kt 1/10/-5
+SET kt v [NX|XX] [GET] [PX soon|EX 1|PXAT moment|EXAT second|KEEPTTL]
+GETSET kt v
+GETDEL kt
+GETEX kt [PX soon|EX 1|PXAT moment|EXAT second|PERSIST]
+SETEX kt 1/100 v
+PSETEX kt soon v
+SETNX kt v
+MSET (kt v)+
+MSETNX (kt v)+
+APPEND kt v
+SETRANGE kt 0/1/5 v
+INCR kt
+DECR kt
+INCRBY kt 3/-4
+DECRBY kt 5
+INCRBYFLOAT kt 0.5/-1.25
+SADD ks (m)+
+SADD ks (m)+
+SREM ks (m)+
+SPOP ks
+SPOP ks 0/1/2/100
+SMOVE ks ks m
+SINTERSTORE ks (ks)+
+SUNIONSTORE ks (ks)+
+SDIFFSTORE ks (ks)+
+ZADD kz (s m)+
+ZADD kz (s m)+
+ZADD kz [NX|XX] [GT|LT] [CH] [INCR] (s m)+
+ZREM kz (m)+
+ZINCRBY kz 1.5/-2 m
+ZREMRANGEBYSCORE kz r r
+ZREMRANGEBYRANK kz 0 0/1
+ZREMRANGEBYLEX kz - l
+ZRANGESTORE kz kz 0 -1/1
+ZPOPMIN kz 1/2
+ZPOPMAX kz 1/2
+MULTI
+MULTI
+MULTI
+EXEC
+EXEC
+EXEC
+EXEC
+EXEC
+DISCARD
+WATCH (k)+
+PUBLISH m v
+SELECT 0/0/1
+SELECT 0
+SELECT 0
+EVAL return_redis.call('SET',KEYS[1],ARGV[1],'PX',ARGV[2]) 1 kt v soon
+EVAL redis.call('HINCRBY',KEYS[1],'a',1)_redis.call('PEXPIRE',KEYS[1],ARGV[1])_return_redis.call('SPOP',KEYS[2]) 2 kh ks soon
+EVAL for_i=1,4_do_redis.pcall('INCR',KEYS[i])_end_return_redis.call('DEL',KEYS[1]) 4 k k k k
+FLUSHDB
+SWAPDB 0 1
+";
+
+/// Commands that write deadlines of fields.
+pub(super) const FIELD_WRITES: &str = "\
+HEXPIRE kh 1/100 [NX|XX|GT|LT] FIELDS 1 f
+HPEXPIRE kh soon [NX|XX|GT|LT] FIELDS 2 f f
+HPEXPIRE kh soon FIELDS 1 f
+HEXPIREAT kh second [NX|XX|GT|LT] FIELDS 1 f
+HPEXPIREAT kh moment [NX|XX|GT|LT] FIELDS 1 f
+HPERSIST kh FIELDS 2 f f
+HGETEX kh [PX soon|EX 1|PXAT moment|EXAT second|PERSIST] FIELDS 2 f f
+HSETEX kh [NX|XX] [FNX|FXX] [PX soon|EX 1|PXAT moment|KEEPTTL] FIELDS 1 f v
+HSETEX kh [PX soon|PXAT moment|KEEPTTL] FIELDS 2 f v f v
+HGETDEL kh FIELDS 2 f f
+HINCRBYFLOAT kh f 0.1
+";
