@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 use crate::peers::{Kind, Peer, own_folder};
-use crate::wire::{Value, Wire};
+use crate::wire::{Value, Wire, is_end};
 
 /// How long a group may take to find itself.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Waits until something is so.
+/// Waits until something is so. Looking that meets the end of its connection is done again: a sentinel
+/// ends all connections of a server whose role it changes.
 ///
 /// # Errors
 ///
@@ -22,10 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub fn until(what: &str, mut so: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
     let end = Instant::now() + PATIENCE;
     while Instant::now() < end {
-        if so()? {
-            return Ok(());
+        match so() {
+            Ok(true) => return Ok(()),
+            Err(error) if !is_end(&error) => return Err(error),
+            Ok(false) | Err(_) => std::thread::sleep(Duration::from_millis(20)),
         }
-        std::thread::sleep(Duration::from_millis(20));
     }
     Err(io::Error::other(format!("{what}: not within {PATIENCE:?}")))
 }

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use crate::peers::{Kind, Peer};
-use crate::wire::{Value, Wire};
+use crate::wire::{Value, Wire, is_end};
 
 /// A server under watch. With `ON=redis7` in the environment it is the real one, to see what a test
 /// tells of it.
@@ -139,10 +139,4 @@ pub fn read_to_end(wire: &mut Wire) -> io::Result<Vec<Value>> {
             Err(error) => return Err(error),
         }
     }
-}
-
-/// Whether an error says that the other side has closed.
-pub fn is_end(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
-    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe | ConnectionAborted)
 }

@@ -312,6 +312,12 @@ fn garbled(line: &[u8]) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("no RESP: {shown:?}"))
 }
 
+/// Whether an error says that the other side has closed.
+pub fn is_end(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe | ConnectionAborted)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

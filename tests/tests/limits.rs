@@ -1,6 +1,7 @@
 //! Every limit that a client can run into: its default or a setting of it, and what happens there.
 
-use cloakroom_tests::watched::{OFFENDER, Watched, is_end, offender, read_to_end};
+use cloakroom_tests::watched::{OFFENDER, Watched, offender, read_to_end};
+use cloakroom_tests::wire::is_end;
 use cloakroom_tests::wire::{Value, Wire, encode};
 
 const MIB: usize = 1 << 20;

@@ -80,6 +80,8 @@ fn the_primary_dies(watch: &mut Watch, leads: usize) -> io::Result<usize> {
     }
     watch.nodes[leads].restart()?;
     followed(&watch.nodes[successor], &watch.nodes[leads])?;
+    // Until each sentinel knows of it, one may give the order again, which ends all connections.
+    watch.settled(successor)?;
     writers.iter().try_for_each(|writer| writer.goes_on(100))?;
     writers.iter_mut().for_each(Writer::end);
     for node in &watch.nodes {
@@ -161,6 +163,7 @@ fn sentinels_and_replicas_authenticate() -> io::Result<()> {
     assert_eq!(watch.nodes[1].ask(&["HSET", "session:1", "visits", "1"])?, "1");
     watch.nodes[0].restart()?;
     followed(&watch.nodes[1], &watch.nodes[0])?;
+    watch.settled(1)?;
     converged(&watch.nodes[1], &watch.nodes[0])?;
     // Both were reached by their own users alone; who is none of them is let in nowhere.
     for node in &watch.nodes {
