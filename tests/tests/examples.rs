@@ -2,13 +2,12 @@
 
 use std::process::{Command, Stdio};
 
-use cloakroom_tests::peers::{cloakroom, python, root};
+use cloakroom_tests::peers::{cloakroom, example, python, root};
 
 /// Runs an example to its end; returns what it prints.
 fn run(name: &str) -> String {
-    let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["run", "--quiet", "--package", "cloakroom", "--example", name]);
-    let output = cargo.current_dir(root()).stdin(Stdio::null()).output().expect("cargo runs");
+    let program = example("cloakroom", name).expect("it is built");
+    let output = Command::new(program).stdin(Stdio::null()).output().expect("it runs");
     let err = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {}\n{err}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
