@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use cloakroom::resp::{Limits, Parsed, RequestParser};
-use cloakroom::store::{Access, Db, Hash, HashLimits, Keyspace, Kind, Popped, Wheel};
+use cloakroom::store::{Access, Db, Hash, HashLimits, Keyspace, Kind, Order, Popped, Wheel};
 use cloakroom_benches::mix::{Key, Mix};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dashmap::DashMap;
@@ -160,7 +160,7 @@ fn ending(criterion: &mut Criterion) {
             keyspace
         };
         let end_all = |mut keyspace: Keyspace| {
-            (1_000..=2_000).for_each(|now| while keyspace.pop_due(now).is_some() {});
+            (1_000..=2_000).for_each(|now| while keyspace.pop_due(now, Order::Place).is_some() {});
             keyspace
         };
         bench.iter_batched(setup, end_all, BatchSize::LargeInput);

@@ -1,6 +1,8 @@
 //! What falls due: carried out in the order of the deadlines, through the same door as commands.
 
 use super::{Ctx, saving};
+use crate::config::NotifyFlags;
+use crate::store::Order;
 
 /// Carries out up to `most` of what has fallen due by now: keys and fields gone, events sent,
 /// effects stated, waits ended. Returns whether more is due.
@@ -10,13 +12,23 @@ pub fn settle(ctx: &mut Ctx<'_>, most: usize) -> bool {
     if !ctx.server.active_expire || !ctx.may_expire() {
         return false;
     }
+    let order = order(ctx);
     for _ in 0..most {
-        match ctx.data.keyspace.pop_due(ctx.now) {
+        match ctx.data.keyspace.pop_due(ctx.now, order) {
             Some(due) => ctx.ended(due),
             None => return false,
         }
     }
     is_due(ctx)
+}
+
+/// Only events tell who ended first; a replica is told of each key once, whenever.
+fn order(ctx: &Ctx<'_>) -> Order {
+    let flags = ctx.server.config.notify_keyspace_events;
+    match flags.wants(NotifyFlags::EXPIRED) || flags.wants(NotifyFlags::HASH) {
+        true => Order::Deadlines,
+        false => Order::Place,
+    }
 }
 
 /// Carries out all that has fallen due, and closes the connections whose time is up.

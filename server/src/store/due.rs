@@ -30,6 +30,15 @@ pub enum Due {
     },
 }
 
+/// In which order what is due is taken out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// In that of the deadlines.
+    Deadlines,
+    /// Whatever is due and lies together: a segment is then fetched from memory once for all of it.
+    Place,
+}
+
 impl Db {
     /// Nothing ends before this.
     #[inline]
@@ -37,9 +46,9 @@ impl Db {
         self.wheel.next_due()
     }
 
-    /// Takes a step towards what has ended by `now`: the earliest of it, or None for a step of
+    /// Takes a step towards what has ended by `now`: the first of it, or None for a step of
     /// work, after which [`Db::next_due`] tells whether there is more.
-    pub(super) fn pop_due(&mut self, number: usize, now: Millis) -> Option<Due> {
+    pub(super) fn pop_due(&mut self, number: usize, now: Millis, order: Order) -> Option<Due> {
         let Popped::Due(armed, prefix) = self.wheel.pop_due(now) else { return None };
         // Segments come and go, and may have been armed again since: only the one that waits for
         // this very moment is meant.
@@ -47,9 +56,13 @@ impl Db {
         let segment = self.segments.get_mut(index).filter(|segment| segment.armed == armed)?;
         segment.armed = 0;
         let found = segment.earliest();
-        let due = match found {
+        let last = match order {
             // What ends later than the wheel thought waits for its turn: others may be earlier.
-            Some((id, time)) if time <= armed => {
+            Order::Deadlines => armed,
+            Order::Place => now,
+        };
+        let due = match found {
+            Some((id, time)) if time <= last => {
                 let hash = self.state.hash_one(segment.key(id));
                 self.end(At { segment: index, id, hash }, number, now)
             }
@@ -59,7 +72,12 @@ impl Db {
         let index = self.directory.segment_of(prefix);
         if let (Some((id, _)), Some(segment)) = (found, self.segments.get_mut(index)) {
             segment.tighten(id);
-            self.rearm(index);
+            match segment.bound() {
+                0 => {}
+                // It is the next one that the wheel comes to, again.
+                bound if bound <= last => self.arm(index, armed),
+                bound => self.arm(index, bound),
+            }
         }
         due
     }

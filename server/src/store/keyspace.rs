@@ -1,14 +1,14 @@
 //! The keyspace: numbered databases of objects.
 //!
 //! Reads hide what is past its deadline and delete nothing. What has fallen due is taken out by
-//! [`Keyspace::pop_due`], in the order of the deadlines, and [`Keyspace::end_if_due`] for a key
+//! [`Keyspace::pop_due`], in the order of the deadlines if that can be told, and [`Keyspace::end_if_due`] for a key
 //! that a write is about to meet.
 
 use std::any::Any;
 use std::sync::Arc;
 
 use super::snapshot::{SharedSink, Snapshot};
-use super::{Db, Due};
+use super::{Db, Due, Order};
 use crate::clock::Millis;
 
 /// All databases of one server.
@@ -132,15 +132,15 @@ impl Keyspace {
         }
     }
 
-    /// Takes out the earliest of what has come to its end by `now`.
-    pub fn pop_due(&mut self, now: Millis) -> Option<Due> {
+    /// Takes out the first of what has come to its end by `now`.
+    pub fn pop_due(&mut self, now: Millis, order: Order) -> Option<Due> {
         loop {
             let next = self.dbs[..self.used]
                 .iter()
                 .enumerate()
                 .filter_map(|(i, db)| Some((db.next_due()?, i)));
             let (_, index) = next.min().filter(|(at, _)| *at <= now)?;
-            if let Some(due) = self.dbs[index].pop_due(index, now) {
+            if let Some(due) = self.dbs[index].pop_due(index, now, order) {
                 return Some(due);
             }
         }

@@ -223,7 +223,7 @@ fn is_grown<'f>(fields: impl Iterator<Item = Field<'f>>, limits: &HashLimits) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Due, Keyspace};
+    use crate::store::{Due, Keyspace, Order};
 
     const LIMITS: HashLimits = HashLimits { entries: 512, value: 64 };
 
@@ -291,7 +291,7 @@ mod tests {
         }
         assert_eq!(keyspace.db(0).figures(0), keyspace.db(1).figures(0));
         let mut ended = [0, 0];
-        while let Some(due) = keyspace.pop_due(2_000) {
+        while let Some(due) = keyspace.pop_due(2_000, Order::Deadlines) {
             let (Due::Key { db, .. } | Due::Fields { db, .. }) = due;
             ended[db] += 1;
         }

@@ -30,7 +30,7 @@ mod zset;
 pub use alloc::allocated;
 pub use db::{Db, Figures};
 pub use deadlines::{Popped, Wheel};
-pub use due::Due;
+pub use due::{Due, Order};
 pub use encodings::Encodings;
 pub use hash::{Entries, Hash, HashLimits, HashRef};
 pub use keyspace::{Keyspace, Walked};

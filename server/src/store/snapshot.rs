@@ -92,6 +92,7 @@ impl Snapshot {
 mod tests {
     use std::collections::BTreeMap;
 
+    use super::super::Order;
     use super::super::string::Origin;
     use super::*;
     use crate::store::{Access, Hash, HashLimits, Keyspace, Set, SetLimits, Str, Value, Walked};
@@ -162,7 +163,7 @@ mod tests {
                     keyspace.db_mut(other).adopt(&to, object);
                 }
             }
-            960..990 => while keyspace.pop_due(now).is_some() {},
+            960..990 => while keyspace.pop_due(now, Order::Place).is_some() {},
             990..996 => keyspace.swap(db, other, 0),
             996 => place.clear(),
             997 => drop(keyspace.replace(Keyspace::new(3), 0)),
