@@ -52,7 +52,7 @@ fn grow(bench: &Bench, report: &mut Report) -> io::Result<()> {
         let (rate, portions) = fill(&target, &kind.name(), count)?;
         let resident = target.resident();
         let steady = load::run(&target, &Load { sessions: count, ..closed(bench, Mix::Mixed, 1) })?;
-        let (ending, gone) = end_all(bench, &target, count)?;
+        let (ending, gone) = end_all(bench, &target, count, rate)?;
         let millis = |nanos: u64| format!("{:.2}", nanos as f64 / 1e6);
         let two = |times: &Histogram<u64>, unit: u64| {
             let p999 = times.value_at_quantile(0.999) * unit;
@@ -91,11 +91,16 @@ fn fill(target: &Target, name: &str, count: u32) -> io::Result<(f64, Histogram<u
 }
 
 /// Has all sessions end within some seconds: the latency of reading meanwhile, and how many
-/// milliseconds after the last deadline all were gone.
-fn end_all(bench: &Bench, target: &Target, count: u32) -> io::Result<(load::Outcome, Option<u64>)> {
+/// milliseconds after the last deadline all were gone. `rate` is how many logins a second it takes.
+fn end_all(
+    bench: &Bench,
+    target: &Target,
+    count: u32,
+    rate: f64,
+) -> io::Result<(load::Outcome, Option<u64>)> {
     let bar = progress("deadlines", u64::from(count));
-    // Far enough away that all are set before the first comes.
-    let first = now() + 3_000 + u64::from(count) / 20;
+    // Far enough away that all are set before the first comes: that is less work than a login.
+    let first = now() + 3_000 + (f64::from(count) / rate * 1000.0) as u64;
     let write = |number: u32, out: &mut Vec<u8>| {
         let at = (first + u64::from(number) * ENDING / u64::from(count)).to_string();
         mix::request(&[b"PEXPIREAT", Key::new(number).name(), at.as_bytes()], out);

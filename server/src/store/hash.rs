@@ -40,11 +40,15 @@ pub struct Hash {
     grown: bool,
 }
 
-/// Fields up to which a hash is packed.
+/// Fields up to which a hash beyond the limits is packed. Within them it always is, as a listpack
+/// of Redis: clients see the order.
 const PACKED_FIELDS: usize = 128;
 
-/// Bytes up to which a hash is packed.
+/// Bytes up to which a hash beyond the limits is packed.
 const PACKED_BYTES: usize = 16 * 1024;
+
+/// Bytes of a listpack at most, whatever the limits.
+const LISTPACK_BYTES: usize = 1 << 30;
 
 #[derive(Debug, Clone)]
 enum Fields {
@@ -366,25 +370,27 @@ impl Hash {
 
     fn put(&mut self, field: &[u8], value: &[u8], deadline: Millis, limits: &HashLimits) -> bool {
         self.grown |= !limits.allow(field, value);
+        self.enlarge_if_long(field.len() + value.len());
         let old = if self.volatile == 0 { None } else { self.deadline(field) };
         let is_new = match &mut self.fields {
-            Fields::Packed(packed) if packed.bytes() + field.len() + value.len() > PACKED_BYTES => {
-                self.enlarge();
-                return self.put(field, value, deadline, limits);
-            }
-            Fields::Packed(packed) => {
-                let is_new = packed.set(field, value, deadline);
-                if packed.len() > PACKED_FIELDS {
-                    self.enlarge();
-                }
-                is_new
-            }
+            Fields::Packed(packed) => packed.set(field, value, deadline),
             Fields::Table(big) => big.put(field, value, deadline),
         };
         self.grown |= self.len() > limits.entries;
+        self.enlarge_if_long(0);
         self.count_deadline(deadline);
         self.forget_deadline(old.unwrap_or(0));
         is_new
+    }
+
+    /// Sees to it that a hash which is to take `more` bytes is packed only where it may be.
+    fn enlarge_if_long(&mut self, more: usize) {
+        let Fields::Packed(packed) = &self.fields else { return };
+        let bytes = packed.bytes() + more;
+        self.grown |= bytes > LISTPACK_BYTES;
+        if self.grown && (bytes > PACKED_BYTES || packed.len() > PACKED_FIELDS) {
+            self.enlarge();
+        }
     }
 
     fn enlarge(&mut self) {
@@ -736,5 +742,17 @@ mod tests {
         assert!(matches!(hash.fields, Fields::Table(_)));
         wide.insert(b"a", &[b'v'; PACKED_BYTES], &limits);
         assert!(matches!(wide.fields, Fields::Table(_)));
+    }
+
+    #[test]
+    fn a_hash_within_the_limits_is_packed_however_long_they_let_it_be() {
+        let (mut hash, limits) = (Hash::new(), HashLimits { entries: 512, value: PACKED_BYTES });
+        for field in 0..511u32 {
+            hash.insert(&field.to_be_bytes(), b"1", &limits);
+        }
+        hash.insert(b"long", &[b'v'; PACKED_BYTES], &limits);
+        assert!(hash.packed_fields().expect("it is packed").map(|field| field.name).is_sorted());
+        hash.insert(b"one too many", b"", &limits);
+        assert!(matches!(hash.fields, Fields::Table(_)));
     }
 }

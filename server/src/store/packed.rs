@@ -120,8 +120,11 @@ fn head_of(head: &mut [u8; 32], field: &[u8], value: &[u8], deadline: u64) -> us
 fn write_pair(out: &mut Vec<u8>, field: &[u8], value: &[u8], deadline: u64) {
     let mut head = [0; 32];
     let length = head_of(&mut head, field, value, deadline);
-    // Sessions are written once and read often: no room is left for what may never come.
-    out.reserve_exact(length + field.len() + value.len());
+    // Sessions are written once and read often: little room is left for what may never come.
+    let needs = length + field.len() + value.len();
+    if out.capacity() - out.len() < needs {
+        out.reserve_exact(needs.max(out.len() / 16));
+    }
     out.extend_from_slice(&head[..length]);
     out.extend_from_slice(field);
     out.extend_from_slice(value);
