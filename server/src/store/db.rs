@@ -29,6 +29,8 @@ pub struct Db {
     pub(super) shapes: Shapes,
     /// Looks at a segment, by the first hash of its span, when something in it may have ended.
     pub(super) wheel: Wheel,
+    /// The segment out of which what is due is being taken, as the wheel named it.
+    pub(super) in_hand: Option<(Millis, u64)>,
     pub(super) tally: Tally,
     watched: Watchers,
     pub(super) state: RandomState,

@@ -4,6 +4,7 @@
 use std::hash::BuildHasher;
 
 use super::db::{At, Db};
+use super::segment::SlotId;
 use super::{Hash, Popped};
 use crate::clock::Millis;
 
@@ -43,43 +44,54 @@ impl Db {
     /// Nothing ends before this.
     #[inline]
     pub(super) fn next_due(&self) -> Option<Millis> {
-        self.wheel.next_due()
+        let in_hand = self.in_hand.map(|(armed, _)| armed);
+        in_hand.into_iter().chain(self.wheel.next_due()).min()
     }
 
     /// Takes a step towards what has ended by `now`: the first of it, or None for a step of
     /// work, after which [`Db::next_due`] tells whether there is more.
     pub(super) fn pop_due(&mut self, number: usize, now: Millis, order: Order) -> Option<Due> {
-        let Popped::Due(armed, prefix) = self.wheel.pop_due(now) else { return None };
-        // Segments come and go, and may have been armed again since: only the one that waits for
-        // this very moment is meant.
+        let (armed, prefix) = match self.in_hand.take() {
+            Some(in_hand) => in_hand,
+            None => self.next_segment(now)?,
+        };
+        // Segments come and go.
         let index = self.directory.segment_of(prefix);
-        let segment = self.segments.get_mut(index).filter(|segment| segment.armed == armed)?;
-        segment.armed = 0;
-        let found = segment.earliest();
-        let last = match order {
+        let segment = self.segments.get_mut(index)?;
+        let found = match order {
             // What ends later than the wheel thought waits for its turn: others may be earlier.
-            Order::Deadlines => armed,
-            Order::Place => now,
+            Order::Deadlines => segment.earliest().filter(|(_, time)| *time <= armed),
+            Order::Place => segment.any_due(now),
         };
-        let due = match found {
-            Some((id, time)) if time <= last => {
-                let hash = self.state.hash_one(segment.key(id));
-                self.end(At { segment: index, id, hash }, number, now)
-            }
-            _ => None,
-        };
-        // An entry that is gone may have taken the segment with it.
-        let index = self.directory.segment_of(prefix);
-        if let (Some((id, _)), Some(segment)) = (found, self.segments.get_mut(index)) {
-            segment.tighten(id);
-            match segment.bound() {
-                0 => {}
-                // It is the next one that the wheel comes to, again.
-                bound if bound <= last => self.arm(index, armed),
-                bound => self.arm(index, bound),
-            }
+        let due = found.and_then(|(id, _)| {
+            let hash = self.state.hash_one(self.segments[index].key(id));
+            self.end(At { segment: index, id, hash }, number, now)
+        });
+        match (order, found) {
+            (Order::Place, Some(_)) => self.in_hand = Some((armed, prefix)),
+            _ => self.let_go(prefix, found.map(|(id, _)| id)),
         }
         due
+    }
+
+    /// The next segment that the wheel comes to, by its first hash, and what it was armed for.
+    fn next_segment(&mut self, now: Millis) -> Option<(Millis, u64)> {
+        let Popped::Due(armed, prefix) = self.wheel.pop_due(now) else { return None };
+        // It may have been armed again since: only the one that waits for this moment is meant.
+        let segment = self.segments.get_mut(self.directory.segment_of(prefix))?;
+        (segment.armed == armed).then(|| segment.armed = 0)?;
+        Some((armed, prefix))
+    }
+
+    /// Leaves a segment to the wheel again, after this slot of it has ended.
+    fn let_go(&mut self, prefix: u64, ended: Option<SlotId>) {
+        // An entry that is gone may have taken the segment with it.
+        let index = self.directory.segment_of(prefix);
+        let Some(segment) = self.segments.get_mut(index) else { return };
+        if let Some(id) = ended {
+            segment.tighten(id);
+        }
+        self.rearm(index);
     }
 
     /// Takes out what of this one key has come to its end by `now`.

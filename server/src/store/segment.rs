@@ -283,11 +283,29 @@ impl Segment {
     /// The slot of a group that ends first, which its bound is made to say.
     fn tighten_group(&mut self, group: usize) -> Option<(SlotId, Millis)> {
         let first = group * GROUP;
+        // Time and place in one number, and the moment before instead of the end: what never ends
+        // (0) is then the last.
         let slots = self.slots[first..].iter().take(GROUP).enumerate();
-        let earliest =
-            slots.map(|(at, slot)| (slot.time(), at)).filter(|(time, _)| *time != 0).min();
-        self.bounds[group] = earliest.map_or(Millis::MAX, |(time, _)| time);
-        earliest.map(|(time, at)| ((first + at) as SlotId, time))
+        let least = slots
+            .map(|(at, slot)| slot.time().wrapping_sub(1) << TAG_BITS | at as u64)
+            .fold(u64::MAX, u64::min);
+        let earliest = match least >> TAG_BITS {
+            FAR => None,
+            before => Some(((first + least as usize % GROUP) as SlotId, before + 1)),
+        };
+        self.bounds[group] = earliest.map_or(Millis::MAX, |(_, time)| time);
+        earliest
+    }
+
+    /// An entry of which something has ended by `now`.
+    pub(super) fn any_due(&mut self, now: Millis) -> Option<(SlotId, Millis)> {
+        while let Some(group) = self.bounds.iter().position(|bound| *bound <= now) {
+            let earliest = self.tighten_group(group).filter(|(_, time)| *time <= now);
+            if earliest.is_some() {
+                return earliest;
+            }
+        }
+        None
     }
 
     /// Nothing of it ends before this; 0 = nothing ever ends.
