@@ -587,6 +587,7 @@ fn execute(ctx: &mut Ctx<'_>, args: Args<'_>) -> Flow {
         }
         Ok(command) if is_held_back(ctx, command) => {
             ctx.session.waiting = Some(Waiting::Paused);
+            ctx.session.last = Some(command);
             ctx.server.waits.hold(&ctx.session.client);
             return Flow::Wait;
         }

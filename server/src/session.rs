@@ -173,8 +173,10 @@ pub struct View {
 pub struct ViewFlags {
     /// `O`: MONITOR.
     pub monitor: bool,
-    /// `b`: waits in a blocking command.
+    /// `b`: waits in a blocking command, or is held back by CLIENT PAUSE.
     pub blocked: bool,
+    /// It is CLIENT PAUSE that holds it back.
+    pub paused: bool,
     /// `c`: closes when its reply is sent.
     pub closing: bool,
     /// `d`: a watched key was touched.
@@ -722,7 +724,8 @@ impl<C> Session<C> {
             ],
             flags: ViewFlags {
                 monitor: self.monitor,
-                blocked: matches!(self.waiting, Some(Waiting::Replicas { .. })),
+                blocked: self.waiting.is_some(),
+                paused: self.waiting == Some(Waiting::Paused),
                 closing: false,
                 dirty: self.is_dirty(),
                 no_evict: self.no_evict,
