@@ -1,6 +1,6 @@
 //! The binary as its users start it: its standard streams, its end.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -65,6 +65,12 @@ impl Process {
             Some(url) => url.to_owned(),
             None => panic!("no ready line but {line:?}; {:?}", self.rest()),
         }
+    }
+
+    /// Writes all of its standard input, and closes it.
+    pub fn write_stdin(&mut self, text: &str) {
+        let mut stdin = self.stdin.take().expect("it is open");
+        stdin.write_all(text.as_bytes()).expect("somebody reads it");
     }
 
     /// Sends a signal by its name.

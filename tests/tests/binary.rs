@@ -51,6 +51,18 @@ fn one_line_says_where_it_is_ready() {
 }
 
 #[test]
+fn settings_may_come_by_standard_input() {
+    let folder = Folder::new();
+    let mut server = Process::start(folder.path(), &["-", "--maxmemory", "2mb"]);
+    server.write_stdin("port 0\nmaxmemory 1mb\ntimeout 7\n");
+    let mut client = connect(&server.ready());
+    let set = ["maxmemory", "timeout"].map(|name| setting(&mut client, name));
+    assert_eq!(set, ["2097152", "7"]);
+    server.signal("TERM");
+    assert_eq!(server.end().code, Some(0));
+}
+
+#[test]
 fn signals_end_it_when_what_is_in_flight_is_answered() {
     for signal in ["TERM", "INT"] {
         let folder = Folder::new();

@@ -113,7 +113,8 @@ fn sleep(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let object = ctx.data.peek(&args[2]).ok_or(CommandError::NO_SUCH_KEY)?;
+    // What has ended is shown as long as it is there.
+    let object = ctx.data.db().get(&args[2], 0).ok_or(CommandError::NO_SUCH_KEY)?;
     let lru = object.access().bits();
     let idle = object.access().idle_seconds(ctx.now);
     let line = format!(

@@ -58,9 +58,7 @@ impl Config {
         let found = command().try_get_matches_from(join_words(args)).map_err(refused)?;
         let mut loaded = Loaded::new();
         if let Some(file) = found.get_one::<OsString>("FILE") {
-            let file = PathBuf::from(file);
-            loaded.read_file(&file, 0)?;
-            loaded.file = Some(std::path::absolute(&file).unwrap_or(file));
+            loaded.read_first(PathBuf::from(file))?;
         }
         for name in names() {
             let Some(values) = found.get_many::<String>(name) else { continue };
@@ -177,7 +175,7 @@ pub(super) fn takes_words(name: &str) -> bool {
 fn join_words(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut joined: Vec<OsString> = Vec::new();
     let mut words = None;
-    for arg in args {
+    for arg in args.into_iter().flat_map(apart) {
         let text = arg.to_string_lossy();
         let flag = text.strip_prefix("--");
         match (flag, words, joined.last_mut()) {
@@ -194,6 +192,14 @@ fn join_words(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
         joined.push(arg);
     }
     joined
+}
+
+/// A flag and its value where they are one argument, as a shell's quotes make it: `'--port 7000'`.
+fn apart(arg: OsString) -> Vec<OsString> {
+    match arg.to_str().filter(|text| text.starts_with("--")).and_then(|text| text.split_once(' ')) {
+        Some((flag, value)) => vec![flag.into(), value.trim_start().into()],
+        None => vec![arg],
+    }
 }
 
 /// Directives that are lines of words and may be repeated, what they take, and what they are for.
@@ -308,6 +314,14 @@ mod tests {
             (config.bind.join(" ").as_str(), config.slowlog_log_slower_than),
             ("127.0.0.1 ::1", -1)
         );
+    }
+
+    #[test]
+    fn a_flag_and_its_value_may_be_one_argument() {
+        let config =
+            load(&["--port 7000", "--save 60 1", "--maxmemory=1mb"]).expect("right").config;
+        assert_eq!((config.port, config.maxmemory, config.save.len()), (7000, 1 << 20, 1));
+        assert!(load(&["--prot 7000"]).is_err_and(|why| why.contains("--port")));
     }
 
     #[test]

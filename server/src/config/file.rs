@@ -9,6 +9,19 @@ use super::cli::{ConfigError, Loaded, takes_words};
 const DEEPEST_INCLUDE: usize = 16;
 
 impl Loaded {
+    /// Reads the file that the command line names into the settings; `-` is the standard input.
+    pub(super) fn read_first(&mut self, path: PathBuf) -> Result<(), ConfigError> {
+        if path.as_os_str() == "-" {
+            let text = std::io::read_to_string(std::io::stdin()).map_err(|cause| {
+                ConfigError::new(format!("cannot read settings from the standard input: {cause}"))
+            })?;
+            return self.read_text(&text, Path::new("the standard input"), 0);
+        }
+        self.read_file(&path, 0)?;
+        self.file = Some(std::path::absolute(&path).unwrap_or(path));
+        Ok(())
+    }
+
     /// Reads a file into the settings.
     pub(super) fn read_file(&mut self, path: &Path, depth: usize) -> Result<(), ConfigError> {
         let shown = path.display();

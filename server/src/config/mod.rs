@@ -250,6 +250,8 @@ pub struct Config {
     pub replica_priority: i64,
     pub replica_announced: bool,
     pub replica_announce_ip: String,
+    /// `bind-source-addr`.
+    pub bind_source_addr: String,
     pub replica_announce_port: u16,
     pub repl_backlog_size: u64,
     pub repl_backlog_ttl: i64,
@@ -348,6 +350,7 @@ impl Default for Config {
             replica_priority: 100,
             replica_announced: true,
             replica_announce_ip: String::new(),
+            bind_source_addr: String::new(),
             replica_announce_port: 0,
             repl_backlog_size: 1 << 20,
             repl_backlog_ttl: 3600,

@@ -408,6 +408,8 @@ pub const SETTINGS: &[Setting] = &[
         |c| c.replica_announce_ip.clone(), |c, v| { c.replica_announce_ip = v.to_owned(); Ok(()) }).alias("slave-announce-ip"),
     Setting::new("replica-announce-port", "number", "The port at which a replica says it listens; 0: its own.",
         |c| c.replica_announce_port.to_string(), |c, v| { c.replica_announce_port = int(v, 0, 65_535)?; Ok(()) }).alias("slave-announce-port"),
+    Setting::new("bind-source-addr", "address", "The address that the link to a primary comes from; empty: the system's choice.",
+        |c| c.bind_source_addr.clone(), |c, v| { c.bind_source_addr = v.to_owned(); Ok(()) }),
     Setting::new("repl-backlog-size", "bytes", "How much of the stream's past is kept for replicas that come back.",
         |c| c.repl_backlog_size.to_string(),
         |c, v| {
@@ -490,7 +492,6 @@ pub(super) const INERT: &[(&str, &str)] = &[
     ("auto-aof-rewrite-min-size", "67108864"),
     ("auto-aof-rewrite-percentage", "100"),
     ("bgsave_cpulist", ""),
-    ("bind-source-addr", ""),
     ("bio_cpulist", ""),
     ("cluster-allow-pubsubshard-when-down", "yes"),
     ("cluster-allow-reads-when-down", "no"),

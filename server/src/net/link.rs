@@ -3,12 +3,13 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::task::yield_now;
 use tokio::time::{interval, sleep, timeout};
 
@@ -88,13 +89,35 @@ async fn another_role(bell: &crate::replication::Bell, rung: u64) {
 async fn run(engine: &Engine, link: &mut Link) -> Result<Infallible, End> {
     let patience = Duration::from_secs(engine.turn().config().repl_timeout as u64);
     let over_tls = engine.link_tls().map_err(io::Error::other)?;
-    let connecting = TcpStream::connect((link.host.as_str(), link.port));
+    let source = engine.turn().config().bind_source_addr.clone();
+    let connecting = connect(&link.host, link.port, &source);
     let stream = timeout(patience, connecting).await.map_err(|_| timed_out())??;
     stream.set_nodelay(true)?;
     let Some(config) = over_tls else { return carry(engine, link, stream).await };
     let shaking = tls::connect(config, stream, &link.host);
     let stream = timeout(patience, shaking).await.map_err(|_| timed_out())??;
     carry(engine, link, stream).await
+}
+
+/// Connects from this address if there is one, otherwise from wherever the system chooses.
+async fn connect(host: &str, port: u16, source: &str) -> io::Result<TcpStream> {
+    if source.is_empty() {
+        return TcpStream::connect((host, port)).await;
+    }
+    let source: IpAddr = source.parse().map_err(io::Error::other)?;
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in lookup_host((host, port)).await? {
+        if address.is_ipv4() != source.is_ipv4() {
+            continue;
+        }
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.bind((source, 0).into())?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn timed_out() -> io::Error {

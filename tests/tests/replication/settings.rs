@@ -47,6 +47,15 @@ fn a_replica_authenticates() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn the_link_comes_from_the_address_that_it_is_bound_to() {
+    let mut primary = Node::start(Kind::Ours, &[]);
+    let mut replica = Node::start(Kind::Ours, &["--bind-source-addr", "127.0.0.2"]);
+    replica.join(&primary);
+    assert!(primary.info("slave0").starts_with("ip=127.0.0.2,"), "{}", primary.info("slave0"));
+}
+
+#[test]
 #[ignore = "needs redis-server: tests/run"]
 fn copies_come_by_size_and_up_to_a_mark() {
     for diskless in ["yes", "no"] {
