@@ -200,7 +200,7 @@ impl Builder {
             .set_response_timeout(Some(self.patience.answer))
             .set_pipeline_buffer_size(1024);
         match &self.credentials {
-            Some(provider) => config.set_credentials_provider(Renewing(Arc::clone(provider))),
+            Some(provider) => config.set_credentials_provider(Renewing::new(Arc::clone(provider))),
             None => config,
         }
     }
@@ -287,7 +287,7 @@ impl Builder {
             .response_timeout(self.patience.answer)
             .tcp_settings(tcp_settings());
         if let Some(provider) = &self.credentials {
-            builder = builder.set_credentials_provider(Renewing(Arc::clone(provider)));
+            builder = builder.set_credentials_provider(Renewing::new(Arc::clone(provider)));
         }
         #[cfg(feature = "tls")]
         if certificates.any() {

@@ -3,14 +3,18 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt, Shared};
 use futures_util::{Stream, stream};
 use redis::{BasicAuth, RedisError, RedisResult, StreamingCredentialsProvider};
+use tokio::time::Instant;
 
 /// After a failure to get new credentials for an open connection.
 const TRY_AGAIN: Duration = Duration::from_secs(30);
+/// For so long credentials that nobody was left to fetch are kept; some last no longer than minutes.
+const FRESH: Duration = Duration::from_secs(60);
 
 /// Who a connection says it is. `Debug` hides the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,23 +72,78 @@ pub trait CredentialsProvider: Send + Sync + 'static {
 
 /// A provider as the `redis` crate wants it: a stream of credentials for each connection.
 #[derive(Clone)]
-pub(crate) struct Renewing(pub(crate) Arc<dyn CredentialsProvider>);
+pub(crate) struct Renewing {
+    provider: Arc<dyn CredentialsProvider>,
+    making: Arc<Mutex<Option<Making>>>,
+}
+
+/// Credentials on their way, or made and not fetched yet, with the time when they came.
+type Making = Shared<BoxFuture<'static, (Result<Credentials, Arc<str>>, Instant)>>;
+
+impl Renewing {
+    pub(crate) fn new(provider: Arc<dyn CredentialsProvider>) -> Renewing {
+        Renewing { provider, making: Arc::default() }
+    }
+
+    /// New credentials. A provider may take longer than a connection is waited for: what it makes is
+    /// then kept a while for the next try, and whoever asks meanwhile waits for the same.
+    async fn make(&self) -> Result<Credentials, Arc<str>> {
+        loop {
+            let making = self.making();
+            let (made, at) = making.clone().await;
+            self.fetched(&making);
+            if at.elapsed() < FRESH {
+                return made;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Making>> {
+        // Nothing that holds it can panic.
+        self.making.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn making(&self) -> Making {
+        let provider = Arc::clone(&self.provider);
+        let begin = || {
+            // A task of its own goes on when nobody waits for it any more.
+            let task = tokio::spawn(async move { (provider.credentials().await, Instant::now()) });
+            let made = async {
+                match task.await {
+                    Ok((made, at)) => (made.map_err(|e| e.to_string().into()), at),
+                    Err(e) => (Err(e.to_string().into()), Instant::now()),
+                }
+            };
+            made.boxed().shared()
+        };
+        self.lock().get_or_insert_with(begin).clone()
+    }
+
+    /// The next who asks gets others.
+    fn fetched(&self, making: &Making) {
+        let mut current = self.lock();
+        if current.as_ref().is_some_and(|current| current.ptr_eq(making)) {
+            *current = None;
+        }
+    }
+}
 
 impl StreamingCredentialsProvider for Renewing {
     fn subscribe(&self) -> Pin<Box<dyn Stream<Item = RedisResult<BasicAuth>> + Send + 'static>> {
-        let provider = Arc::clone(&self.0);
+        let this = self.clone();
         Box::pin(stream::unfold(Duration::ZERO, move |wait| {
-            let provider = Arc::clone(&provider);
+            let this = this.clone();
             async move {
                 tokio::time::sleep(wait).await;
-                let (made, wait) = match provider.credentials().await {
+                let (made, wait) = match this.make().await {
                     // Up to a tenth earlier, so that connections do not all renew in one moment.
                     Ok(made) => {
-                        let wait = provider.renew_after().mul_f64(1.0 - fastrand::f64() / 10.0);
+                        let renew_after = this.provider.renew_after();
+                        let wait = renew_after.mul_f64(1.0 - fastrand::f64() / 10.0);
                         (Ok(BasicAuth::new(made.user, made.password)), wait)
                     }
                     // It may be better in a moment, as any input and output.
-                    Err(e) => (Err(RedisError::from(std::io::Error::other(e))), TRY_AGAIN),
+                    Err(e) => (Err(RedisError::from(std::io::Error::other(&*e))), TRY_AGAIN),
                 };
                 Some((made, wait))
             }
@@ -116,7 +175,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn new_credentials_come_at_once_and_before_twelve_hours_are_over() {
-        let provider = Renewing(Arc::new(Counting(AtomicU32::new(0))));
+        let provider = Renewing::new(Arc::new(Counting(AtomicU32::new(0))));
         let mut stream = provider.subscribe();
         let begin = Instant::now();
         let mut next = async || {
@@ -133,6 +192,38 @@ mod tests {
         let (fourth, again_at) = next().await;
         assert_eq!(fourth, Ok("3".to_owned()));
         assert!(again_at - failed_at < Duration::from_secs(31), "{again_at:?}");
+    }
+
+    /// Takes its time, as a service in the network does.
+    struct Slow(AtomicU32);
+
+    impl CredentialsProvider for Slow {
+        fn credentials(&self) -> CredentialsFuture<'_> {
+            let number = self.0.fetch_add(1, Ordering::Relaxed);
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(350)).await;
+                Ok(Credentials { user: "ann".into(), password: number.to_string() })
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_provider_that_takes_longer_than_a_connection_is_waited_for_comes_to_its_end() {
+        let provider = Renewing::new(Arc::new(Slow(AtomicU32::new(0))));
+        let fetch = async || {
+            let made = tokio::time::timeout(Duration::from_millis(100), provider.make()).await;
+            made.ok().map(|made| made.expect("it makes some").password)
+        };
+        for _ in 0..3 {
+            assert_eq!(fetch().await, None, "nobody waits so long");
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(fetch().await.as_deref(), Some("0"), "what was made was kept");
+        assert_eq!(fetch().await, None, "but for one only");
+        tokio::time::sleep(FRESH * 2).await;
+        assert_eq!(fetch().await, None, "and not for long");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(fetch().await.as_deref(), Some("2"));
     }
 
     #[test]

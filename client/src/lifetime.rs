@@ -29,6 +29,8 @@ pub struct Lifetime {
 impl Lifetime {
     /// The cap of a sliding session that names none: 30 days.
     pub const DEFAULT_CAP: Duration = Duration::from_secs(30 * 24 * 3600);
+    /// Nothing lives longer: no centuries.
+    pub(crate) const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
     /// The idle time of a store that names none: 30 minutes.
     pub const DEFAULT_IDLE: Duration = Duration::from_secs(30 * 60);
 
@@ -59,9 +61,8 @@ impl Lifetime {
 
     /// Refuses times that the server cannot keep: nothing below a millisecond, no centuries.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 3600);
         for time in self.idle.iter().chain([&self.cap]) {
-            if time.as_millis() == 0 || *time > LONGEST {
+            if time.as_millis() == 0 || *time > Lifetime::LONGEST {
                 return Err(Error::Config(format!("a session cannot live for {time:?}")));
             }
         }

@@ -1,15 +1,5 @@
 //! What operations tell of themselves: spans of `tracing` and counters of `metrics`, each only with
-//! the feature of its name. No token and no value ever stands in them.
-//!
-//! | metric | labels | what |
-//! |---|---|---|
-//! | `cloakroom_client_operations_total` | `operation`, `outcome` | operations that ended |
-//! | `cloakroom_client_operation_seconds` | `operation` | how long they took, with all tries |
-//! | `cloakroom_client_retries_total` | `operation` | tries after the first |
-//! | `cloakroom_client_connections_total` | | connections opened |
-//!
-//! Loads are `operation="load"`, misses those with `outcome="missing"`, saves `operation="set"`.
-//! Outcomes are `ok`, `missing` (no such session), `refused` (by the server) and `unavailable`.
+//! the feature of its name; README.md lists them. No token and no value ever stands in them.
 
 use redis::{RedisError, Value};
 
@@ -63,7 +53,7 @@ pub(crate) fn retry(op: Op, error: &RedisError) {
     #[cfg(feature = "metrics")]
     metrics::counter!("cloakroom_client_retries_total", "operation" => op.name()).increment(1);
     #[cfg(feature = "tracing")]
-    tracing::debug!(operation = op.name(), %error, "trying again");
+    tracing::debug!(operation = op.name(), error = crate::link::said(error), "trying again");
     let _ = (op, error);
 }
 
@@ -76,7 +66,12 @@ pub(crate) fn opened(result: Result<(), &RedisError>) {
     #[cfg(feature = "tracing")]
     match result {
         Ok(()) => tracing::debug!("connected to the session server"),
-        Err(error) => tracing::warn!(%error, "cannot connect to the session server"),
+        Err(error) => {
+            tracing::warn!(
+                error = crate::link::said(error),
+                "cannot connect to the session server"
+            );
+        }
     }
     let _ = result;
 }

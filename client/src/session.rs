@@ -139,9 +139,10 @@ impl Session {
 
     /// Writes a field that ends by itself after `ttl`, or with the session if that is earlier.
     ///
-    /// Where the server keeps deadlines of fields (Valkey 9, Redis 7.4, Cloakroom), the field is gone
-    /// for everybody. Elsewhere its deadline is kept in a field beside it: this crate does not show
-    /// it any more once it is over, but others that read the hash see it until it is written again.
+    /// Where the server keeps deadlines of fields (Valkey 9, Redis 7.4, Cloakroom) and its user may
+    /// say HPEXPIRE, the field is gone for everybody. Elsewhere its deadline is kept in a field beside
+    /// it: this crate does not show it any more once it is over, but others that read the hash see it
+    /// until it is written again.
     ///
     /// # Errors
     ///
@@ -188,7 +189,8 @@ impl Session {
 
     /// Changes several fields together, depending on what they hold: reads through the draft, calls
     /// `change`, and writes all it set and removed in one step, if none of the fields it *read* was
-    /// changed meanwhile; else it is called again with what they hold now.
+    /// changed meanwhile; else it is called again with what they hold now. That nothing has to be
+    /// written is decided on what the fields hold now, too.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -221,8 +223,10 @@ impl Session {
             let fields = read.as_ref().unwrap_or(&self.record.fields);
             let mut draft = Draft::new(self.store.inner.codec, fields);
             let result = change(&mut draft)?;
+            // What has just been read needs no second look.
+            let only_looked = read.is_some() && !draft.changes();
             let steps = draft.into_steps();
-            if steps.is_empty() || self.write(Op::Update, &steps).await? >= 0 {
+            if only_looked || steps.is_empty() || self.write(Op::Update, &steps).await? >= 0 {
                 return Ok(result);
             }
             read = Some(self.get_all().await?);
@@ -290,6 +294,9 @@ impl Session {
 
     /// Gives the session a new token; the old one leads nowhere from now on. To be done whenever a
     /// visitor gets more rights, so that a token that somebody planted beforehand is worth nothing.
+    ///
+    /// If this future is dropped, or its answer is lost for good, the session may have a new token that
+    /// nobody knows: the visitor begins again, and it ends by itself.
     ///
     /// # Errors
     ///

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use crate::codec::Codec;
 use crate::error::Error;
 use crate::fields::{Fields, check_name, decode, encode};
+use crate::lifetime::Lifetime;
 
 /// What a change sees and does; see [`Session::update`](crate::Session::update).
 #[derive(Debug)]
@@ -94,12 +95,14 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// The expectations and the changes; nothing if there is nothing to change.
+    /// Whether something is to be written.
+    pub(crate) fn changes(&self) -> bool {
+        !self.written.is_empty()
+    }
+
+    /// The expectations and the changes.
     pub(crate) fn into_steps(self) -> Steps {
         let mut steps = Steps::default();
-        if self.written.is_empty() {
-            return steps;
-        }
         if self.read_all {
             steps.only(self.fields);
         }
@@ -149,7 +152,9 @@ impl Steps {
 
     pub(crate) fn keep(&mut self, name: &str, value: Vec<u8>, ttl: Duration) {
         self.push("keep", name);
-        self.0.extend([value, ttl.as_millis().max(1).to_string().into_bytes()]);
+        // No session lives longer, and the server refuses numbers that are too large for it.
+        let milliseconds = ttl.min(Lifetime::LONGEST).as_millis().max(1);
+        self.0.extend([value, milliseconds.to_string().into_bytes()]);
     }
 
     pub(crate) fn remove(&mut self, name: &str) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cloakroom_client::{
     Builder, Credentials, CredentialsFuture, CredentialsProvider, Error, SessionStore, Token,
 };
-use fake::{Fake, Turn};
+use fake::{Fake, Turn, closed};
 
 /// What the scripts answer for a session that is there: milliseconds left, and the time.
 const ALIVE: &[u8] = b"*2\r\n:1000\r\n:1700000000000\r\n";
@@ -117,6 +117,40 @@ async fn a_refusal_is_told_at_once_and_in_its_own_words() {
 }
 
 #[tokio::test]
+async fn a_server_that_repeats_what_it_was_sent_gives_no_token_away() {
+    let said =
+        "-ERR unknown command 'EVALSHA', with args beginning with: 'd1ed' '1' 'session:{xxx}:x";
+    let (fake, session) = session([Turn::Say(format!("{said}\r\n").into())]).await;
+    let refused = session.set("a", &1).await.expect_err("it has no scripts");
+    assert_eq!(refused.to_string(), "the server refused: ERR unknown command 'EVALSHA'");
+    assert!(!format!("{refused:?}").contains("xxx"), "{refused:?}");
+    assert_eq!(fake.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_server_with_no_place_left_is_asked_again() {
+    let full = Turn::say(b"-ERR max number of clients reached\r\n");
+    let fake = Fake::start_at(closed(), [full], [Turn::say(ALIVE)]);
+    let store = builder(&fake).build().expect("good settings");
+    store.touch(&token()).await.expect("the second connection is taken");
+    assert_eq!((fake.connections(), fake.requests().len()), (2, 1));
+}
+
+#[tokio::test]
+async fn who_has_no_time_for_another_try_is_told_how_the_last_one_ended() {
+    let fake = Fake::start_at(closed(), [Turn::say(b"-WRONGPASS no\r\n"), Turn::Hang], []);
+    let store = builder(&fake).deadline(Duration::from_secs(5)).build().expect("good settings");
+    for _ in 0..2 {
+        let refused = store.touch(&token()).await.expect_err("the password is wrong");
+        assert!(
+            matches!(&refused, Error::Refused { code, .. } if code == "WRONGPASS"),
+            "{refused}"
+        );
+    }
+    assert_eq!(fake.connections(), 2);
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_a_refusal() {
     let server = cloakroom::Server::builder().password("sesame").start().await.expect("it starts");
     let url = server.url();
@@ -130,10 +164,8 @@ async fn a_wrong_password_is_a_refusal() {
 
 #[tokio::test]
 async fn nobody_there_opens_the_circuit_until_somebody_is() {
-    let fake = Fake::start([]).await;
-    let address = fake.address();
-    drop(fake);
-    let url = format!("redis://{address}");
+    let socket = closed();
+    let url = format!("redis://{}", socket.local_addr().expect("it has an address"));
     let store = SessionStore::builder(&url)
         .deadline(Duration::from_millis(100))
         .circuit(2, Duration::from_millis(100))
@@ -147,7 +179,7 @@ async fn nobody_there_opens_the_circuit_until_somebody_is() {
     let refused = store.touch(&token()).await.expect_err("it is not even tried");
     assert!(matches!(refused, Error::CircuitOpen { .. }), "{refused}");
 
-    let _fake = Fake::start_at(address, [Turn::say(ALIVE)]).await;
+    let _fake = Fake::start_at(socket, [], [Turn::say(ALIVE)]);
     for _ in 0..1000 {
         if store.touch(&token()).await.is_ok() {
             return;
@@ -171,6 +203,53 @@ async fn more_than_may_wait_are_sent_away() {
     let sent_away = store.touch(&token()).await.expect_err("one waits already");
     assert!(matches!(sent_away, Error::Overloaded), "{sent_away}");
     waiting.abort();
+}
+
+/// Lets others go on so many times.
+async fn turns(count: usize) {
+    for _ in 0..count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn an_operation_that_is_dropped_leaves_nothing_behind() {
+    let server = cloakroom::Server::builder().start().await.expect("it starts");
+    let store = SessionStore::builder(&server.url())
+        .connect_timeout(Duration::from_secs(10))
+        .response_timeout(Duration::from_secs(10))
+        .deadline(Duration::from_secs(30))
+        .max_in_flight(1)
+        .build()
+        .expect("good settings");
+    let mut session = store.new_session().user("ann").create().await.expect("it begins");
+    let mut counted = 0;
+    for count in 0..200 {
+        tokio::select! {
+            biased;
+            sum = session.incr("n", 1) => {
+                let sum = sum.expect("it counts");
+                assert!(sum > counted, "the answer is its own: {sum} after {counted}");
+                counted = sum;
+            }
+            () = turns(count % 20) => {}
+        }
+        let now = store.load(session.token()).await.expect("there is a place for it");
+        let now = now.fields().counter("n").expect("a number").unwrap_or(0);
+        assert!((counted..=counted + 1).contains(&now), "{now} after {counted}");
+        counted = now;
+    }
+    for count in 0..20 {
+        let mut moving = session.clone();
+        tokio::select! {
+            biased;
+            moved = moving.regenerate() => moved.expect("it is there"),
+            () = turns(count) => {}
+        }
+        let mut all = store.sessions_of("ann").await.expect("it answers");
+        assert_eq!(all.len(), 1, "one session, and the index knows it");
+        session = all.remove(0);
+    }
 }
 
 /// Makes a new token each time.

@@ -194,6 +194,28 @@ async fn a_field_may_end_before_its_session() {
 }
 
 #[tokio::test]
+async fn a_field_has_its_time_though_the_user_may_not_say_hpexpire() {
+    let server = server().await;
+    let client = redis::Client::open(server.url()).expect("a good URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("it connects");
+    let () = redis::cmd("ACL")
+        .arg(&["SETUSER", "app", "on", ">sesame", "~*", "+@all", "-hpexpire"])
+        .query_async(&mut connection)
+        .await
+        .expect("it answers");
+    let url = server.url().replace("redis://", "redis://app:sesame@");
+    let store = SessionStore::builder(&url).connect_timeout(10 * SECOND).deadline(30 * SECOND);
+    let store = store.response_timeout(10 * SECOND).build().expect("good");
+    let session = store.create().await.expect("it begins");
+    for _ in 0..2 {
+        session.set_for("code", &1234, MINUTE).await.expect("alive");
+        assert_eq!(session.get::<u32>("code").await.expect("alive"), Some(1234));
+        server.advance(MINUTE);
+        assert_eq!(session.get::<u32>("code").await.expect("alive"), None);
+    }
+}
+
+#[tokio::test]
 async fn an_index_forgets_sessions_that_ended_by_themselves() {
     let server = server().await;
     let store = builder(&server).buckets(1).lifetime(Lifetime::sliding(10 * MINUTE));

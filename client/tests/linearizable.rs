@@ -89,16 +89,10 @@ async fn carry_out(session: &Session, request: Request) -> Result<Answer, Error>
         Request::Incr(field, by) => session.incr(&name(field), by).await.map(Answer::Sum),
         Request::Move(from, to) => {
             let moved = session.update(|draft| {
+                // Nothing to do is an answer too: it has to be true when it is given.
                 if let Some(value) = draft.get::<i64>(&name(from))? {
                     draft.remove(&name(from))?;
                     draft.set(&name(to), &value)?;
-                } else {
-                    // Nothing to do is an answer too: it has to be true when it is given.
-                    let same = draft.get_raw(&name(to)).map(<[u8]>::to_vec);
-                    match same {
-                        Some(same) => draft.set_raw(&name(to), same)?,
-                        None => draft.remove(&name(to))?,
-                    }
                 }
                 Ok(())
             });

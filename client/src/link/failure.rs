@@ -49,7 +49,7 @@ impl Failure {
             | ErrorKind::RESP3NotSupported
             | ErrorKind::EmptySentinelList => true,
             ErrorKind::Io => tells_of_refusal(&error),
-            ErrorKind::Server(kind) => judge(kind).0 == Effect::Refused,
+            ErrorKind::Server(kind) => judge(kind).0 == Effect::Refused && !is_full(&error),
             ErrorKind::Extension => !is_temporary(&error),
             _ => false,
         };
@@ -72,13 +72,24 @@ impl Failure {
 
     /// What the caller is told when no further try is made.
     pub(crate) fn into_error(self, effect: Effect) -> Error {
-        let cause = self.error.to_string();
+        let cause = said(&self.error);
         match effect {
             Effect::None => Error::Unreachable { cause },
             Effect::Unknown => Error::ConnectionLost { cause },
             Effect::Refused => refusal(self.error, cause),
         }
     }
+}
+
+/// An error in words that may be shown and logged.
+pub(crate) fn said(error: &RedisError) -> String {
+    discreet(&error.to_string()).to_owned()
+}
+
+/// Servers repeat the words of a command that they do not know: keys, which hold a token, and at a
+/// login the password.
+fn discreet(text: &str) -> &str {
+    text.split_once(", with args beginning with").map_or(text, |(before, _)| before)
 }
 
 /// The server's own words where there are any, else the client's.
@@ -91,7 +102,7 @@ fn refusal(error: RedisError, cause: String) -> Error {
     match error.into_server_errors().as_deref() {
         Some([(_, said), ..]) => Error::Refused {
             code: said.code().to_owned(),
-            message: said.details().unwrap_or_default().to_owned(),
+            message: discreet(said.details().unwrap_or_default()).to_owned(),
         },
         _ => Error::Refused { code, message: cause },
     }
@@ -119,6 +130,11 @@ fn is_temporary(error: &RedisError) -> bool {
     let errors = error.clone().into_server_errors();
     let code = errors.as_deref().and_then(<[_]>::first).map(|(_, error)| error.code());
     matches!(code, Some("BUSY" | "NOREPLICAS"))
+}
+
+/// The server has as many clients as it takes: others will leave.
+fn is_full(error: &RedisError) -> bool {
+    error.to_string().contains("max number of clients")
 }
 
 /// Some refusals come as failures of input and output: a certificate that is not trusted, and what

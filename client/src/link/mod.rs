@@ -21,6 +21,8 @@ use tokio::time::{Instant, timeout_at};
 use self::backoff::Backoff;
 use self::circuit::Circuit;
 pub(crate) use self::connection::{Backend, Connection};
+#[cfg(feature = "tracing")]
+pub(crate) use self::failure::said;
 use self::failure::{Effect, Failure, Mend};
 use crate::error::Error;
 use crate::observe;
@@ -62,12 +64,21 @@ pub(crate) struct Request<'a> {
 
 type Opening = Shared<Pin<Box<dyn Future<Output = Result<Connection, RedisError>> + Send>>>;
 
-/// The connection of the moment. A number tells it from those before it.
+/// The connection of the moment.
 #[derive(Default)]
-struct Current(Mutex<(u64, Option<Opening>)>);
+struct Current(Mutex<Moment>);
+
+#[derive(Default)]
+struct Moment {
+    /// Tells a connection from those before it.
+    number: u64,
+    opening: Option<Opening>,
+    /// Why the one before it could not be opened.
+    last_error: Option<RedisError>,
+}
 
 impl Current {
-    fn lock(&self) -> MutexGuard<'_, (u64, Option<Opening>)> {
+    fn lock(&self) -> MutexGuard<'_, Moment> {
         // Nothing that holds it can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -75,8 +86,8 @@ impl Current {
     /// Forgets a connection, unless there is another one by now.
     fn give_up(&self, number: u64) {
         let mut current = self.lock();
-        if current.0 == number {
-            current.1 = None;
+        if current.number == number {
+            current.opening = None;
         }
     }
 }
@@ -199,7 +210,11 @@ impl Link {
                 self.current.give_up(number);
                 return Err(Failure::opening(error));
             }
-            Err(_) => return Err(Failure::opening(timed_out())),
+            // Who has no time for another try is told how the last one ended.
+            Err(_) => {
+                let last = self.current.lock().last_error.clone();
+                return Err(Failure::opening(last.unwrap_or_else(timed_out)));
+            }
         };
         let answer = self.send(until, connection, commands, ask).await;
         let failure = match answer {
@@ -247,11 +262,11 @@ impl Link {
     /// for the same one; its task goes on when they stop waiting.
     fn opening(&self) -> (u64, Opening) {
         let mut current = self.current.lock();
-        if let Some(opening) = &current.1 {
-            return (current.0, opening.clone());
+        if let Some(opening) = &current.opening {
+            return (current.number, opening.clone());
         }
-        let number = current.0 + 1;
-        let backend = Arc::clone(&self.backend);
+        let number = current.number + 1;
+        let (backend, moment) = (Arc::clone(&self.backend), Arc::downgrade(&self.current));
         let config = self.config_of(number);
         let earlier = self.openings.fetch_add(1, Ordering::Relaxed);
         let opening: Opening = async move {
@@ -260,11 +275,14 @@ impl Link {
             }
             let opened = backend.open(&config).await;
             observe::opened(opened.as_ref().map(drop));
+            if let Some(moment) = moment.upgrade() {
+                moment.lock().last_error = opened.as_ref().err().cloned();
+            }
             opened
         }
         .boxed()
         .shared();
-        *current = (number, Some(opening.clone()));
+        (current.number, current.opening) = (number, Some(opening.clone()));
         tokio::spawn(opening.clone());
         (number, opening)
     }

@@ -29,16 +29,13 @@ local function set(name, value)
   redis.call('HDEL', session, '_until:' .. name)
 end
 
--- Sets a field that ends by itself; where the server cannot, its deadline is a field beside it.
+-- Sets a field that ends by itself. Where the server cannot, or may not for this user, its deadline is
+-- a field beside it: in no case is it left without one.
 local function keep(name, value, milliseconds)
   set(name, value)
   if native then
     local reply = redis.pcall('HPEXPIRE', session, milliseconds, 'FIELDS', 1, name)
     if not reply.err then return end
-    -- Anything but an unknown command is an error of its own: meet it again, in the open.
-    if not reply.err:lower():find('unknown') then
-      redis.call('HPEXPIRE', session, milliseconds, 'FIELDS', 1, name)
-    end
     native = false
   end
   redis.call('HSET', session, '_until:' .. name, digits(now() + milliseconds))

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 /// What to do about one request.
@@ -16,6 +16,8 @@ pub(crate) enum Turn {
     Close,
     /// Nothing.
     Silence,
+    /// Nothing, nor to anything that follows on this connection.
+    Hang,
 }
 
 impl Turn {
@@ -27,6 +29,8 @@ impl Turn {
 #[derive(Default)]
 struct Seen {
     turns: VecDeque<Turn>,
+    /// To connections that begin; those beyond are welcome.
+    greetings: VecDeque<Turn>,
     connections: usize,
     requests: Vec<Vec<String>>,
     logins: Vec<String>,
@@ -45,29 +49,34 @@ impl Drop for Fake {
     }
 }
 
+/// An address where nobody listens, and nobody else can meanwhile.
+pub(crate) fn closed() -> TcpSocket {
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    socket
+}
+
 impl Fake {
     pub(crate) async fn start(turns: impl IntoIterator<Item = Turn>) -> Fake {
-        Fake::start_at(([127, 0, 0, 1], 0).into(), turns).await
+        Fake::start_at(closed(), [], turns)
     }
 
-    pub(crate) async fn start_at(
-        address: SocketAddr,
+    /// Answers so to the first connections' greetings, and so to requests.
+    pub(crate) fn start_at(
+        socket: TcpSocket,
+        greetings: impl IntoIterator<Item = Turn>,
         turns: impl IntoIterator<Item = Turn>,
     ) -> Fake {
-        let listener = TcpListener::bind(address).await.expect("the port is free");
+        let listener = socket.listen(1024).expect("its port is its own");
         let address = listener.local_addr().expect("it has an address");
-        let turns = turns.into_iter().collect();
-        let seen = Arc::new(Mutex::new(Seen { turns, ..Seen::default() }));
+        let (turns, greetings) = (turns.into_iter().collect(), greetings.into_iter().collect());
+        let seen = Arc::new(Mutex::new(Seen { turns, greetings, ..Seen::default() }));
         let listening = tokio::spawn(listen(listener, Arc::clone(&seen)));
         Fake { address, seen, listening }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().expect("nobody panics with it")
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
     }
 
     pub(crate) fn url(&self) -> String {
@@ -112,6 +121,7 @@ async fn serve(mut stream: TcpStream, seen: Arc<Mutex<Seen>>) -> Option<()> {
             Turn::Say(bytes) => stream.write_all(&bytes).await.ok()?,
             Turn::Close => return None,
             Turn::Silence => {}
+            Turn::Hang => std::future::pending().await,
         }
     }
 }
@@ -124,8 +134,9 @@ fn answer(words: Vec<String>, seen: &mut Seen) -> Turn {
             {
                 seen.logins.push(format!("{user} {password}"));
             }
+            let welcome = || Turn::say(b"%1\r\n+server\r\n+fake\r\n");
             match words[0].as_str() {
-                "HELLO" => Turn::say(b"%1\r\n+server\r\n+fake\r\n"),
+                "HELLO" => seen.greetings.pop_front().unwrap_or_else(welcome),
                 _ => Turn::say(b"+OK\r\n"),
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cloakroom_client::{Codec, Error};
 
-use super::{Case, Place, cases, soon};
+use super::{Case, Place, cases, is_missing, soon};
 
 pub(super) const CASES: &[Case] = cases![
     fields_are_written_one_by_one,
@@ -18,6 +18,7 @@ pub(super) const CASES: &[Case] = cases![
     a_field_with_a_time_ends,
     an_update_takes_what_is_there,
     an_update_is_thwarted_by_what_it_read_and_nothing_else,
+    an_update_that_writes_nothing_has_seen_what_is_there,
 ];
 
 async fn fields_are_written_one_by_one(place: Place) {
@@ -134,6 +135,8 @@ async fn a_field_with_a_time_ends(place: Place) {
     session.set("name", "ann").await.expect("it is there");
     session.set_for("code", &1, Duration::from_secs(1000)).await.expect("it is there");
     assert_eq!(session.get::<i32>("code").await.expect("ok"), Some(1));
+    session.set_for("code", &1, Duration::MAX).await.expect("no time is too long");
+    assert_eq!(session.get::<i32>("code").await.expect("ok"), Some(1));
     session.set_for("code", &2, Duration::from_millis(100)).await.expect("it is there");
     soon("the field ends", async || session.get::<i32>("code").await.expect("ok").is_none()).await;
     let loaded = store.load(session.token()).await.expect("it is there");
@@ -210,4 +213,29 @@ async fn an_update_is_thwarted_by_what_it_read_and_nothing_else(place: Place) {
     let fields = mine.get_all().await.expect("it is there");
     assert_eq!(fields.get::<i32>("mine").expect("ok"), Some(2));
     assert_eq!(fields.get::<i32>("count").expect("ok"), Some(2));
+}
+
+async fn an_update_that_writes_nothing_has_seen_what_is_there(place: Place) {
+    let store = place.store();
+    let session = store.create().await.expect("it begins");
+    let others = store.load(session.token()).await.expect("it is there");
+    others.set("reserved", &true).await.expect("it is there");
+    let reserve = async || {
+        let reserved = session.update(|draft| {
+            let free = draft.get::<bool>("reserved")? != Some(true);
+            if free {
+                draft.set("reserved", &true)?;
+            }
+            Ok(free)
+        });
+        reserved.await
+    };
+    assert!(!reserve().await.expect("it is there"), "though it was free when it was loaded");
+    let session = store.load(session.token()).await.expect("it is there");
+    others.remove("reserved").await.expect("it is there");
+    let seen = session.update(|draft| draft.get::<bool>("reserved"));
+    assert_eq!(seen.await.expect("it is there"), None, "though it was there when it was loaded");
+    others.destroy().await.expect("it is there");
+    assert!(is_missing(&session.update(|draft| draft.get::<bool>("reserved")).await));
+    session.update(|_| Ok(())).await.expect("who looks at nothing asks nobody");
 }
