@@ -147,14 +147,14 @@ impl Builder {
     }
 
     /// Trusts only the certificate authorities in this PEM text, instead of the system's. In a URL:
-    /// `?ca=PATH`.
+    /// `?ca=PATH`. Needs a `rediss://` URL, and so the feature `tls`.
     pub fn ca_pem(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.certificates.ca = Some(pem.into());
         self
     }
 
     /// Shows this certificate to the server, with its key, both in PEM. In a URL:
-    /// `?cert=PATH&key=PATH`.
+    /// `?cert=PATH&key=PATH`. Needs a `rediss://` URL, and so the feature `tls`.
     pub fn client_certificate_pem(
         mut self,
         certificate: impl Into<Vec<u8>>,

@@ -15,10 +15,11 @@ pub enum Codec {
     /// JSON text: every language reads it, and so does a person with redis-cli.
     #[default]
     Json,
-    /// MessagePack with field names: smaller, and keeps bytes as bytes.
+    /// MessagePack with field names: smaller, and keeps bytes as bytes. Needs the feature
+    /// `messagepack`.
     #[cfg(feature = "messagepack")]
     MessagePack,
-    /// CBOR (RFC 8949): as MessagePack, standardised.
+    /// CBOR (RFC 8949): as MessagePack, standardised. Needs the feature `cbor`.
     #[cfg(feature = "cbor")]
     Cbor,
 }

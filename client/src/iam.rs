@@ -15,7 +15,8 @@ use crate::error::Error;
 const VALID: Duration = Duration::from_secs(15 * 60);
 
 /// Logs in to ElastiCache with AWS credentials instead of a password: needs TLS, Valkey 7.2 or Redis
-/// 7.0 or later, and a user whose name is its id.
+/// 7.0 or later, and a user whose name is its id. Needs the feature `iam`; `elasticache` brings it with
+/// TLS and clusters.
 ///
 /// The AWS credentials come from whatever the application uses elsewhere, such as the
 /// `aws-config` crate:

@@ -1,4 +1,6 @@
 //! Typed web sessions on Cloakroom, Redis, Valkey or ElastiCache.
+//!
+#![doc = include_str!("../README.md")]
 
 #[cfg(feature = "axum")]
 pub mod axum;

@@ -89,6 +89,17 @@ impl SessionStore {
     }
 
     /// A store that is set up step by step.
+    ///
+    /// | where | URL |
+    /// |---|---|
+    /// | one server | `redis://user:password@host:6379/0`; `rediss://` with TLS |
+    /// | a Unix socket | `unix:///path/to/socket` |
+    /// | sentinels | `redis+sentinel://user:password@host:26379,host:26379/SERVICE` |
+    /// | a cluster | `redis+cluster://host:6379,host:6379`, and ElastiCache's names of clusters |
+    ///
+    /// After `?` may stand `ca`, `cert` and `key` (files in PEM), `sentinel_user`,
+    /// `sentinel_password`, `protocol` (`resp2` or `resp3`), and with a Unix socket `user`, `pass` and
+    /// `db`.
     pub fn builder(url: &str) -> Builder {
         Builder::new(url)
     }

@@ -19,7 +19,7 @@ use crate::store::{SessionStore, hgetall};
 const ESCAPED: &str = "_value:";
 
 /// Keeps the sessions of `tower-sessions` where a [`SessionStore`] keeps its own: each a hash below
-/// the same prefix, its values JSON.
+/// the same prefix, its values JSON. Needs the feature `tower-sessions`.
 ///
 /// `tower-sessions` writes a session as a whole at the end of each request, so of two requests at
 /// once the later one wins. The axum extractor of this crate writes field by field instead.

@@ -67,9 +67,11 @@ pub const SERVICE: &str = "main";
 impl Watched {
     /// Starts servers of this kind under a stock sentinel, and waits until each knows the others.
     pub fn start(kind: Kind) -> io::Result<Watched> {
-        let primary = Peer::start(kind)?;
+        let user = app(kind, &["+role"]);
+        let primary = Peer::start_with(kind, &user)?;
         let port = primary.address().port().to_string();
-        let replica = Peer::start_with(kind, &["--replicaof", "127.0.0.1", &port])?;
+        let replica = ["--replicaof", "127.0.0.1", &port].into_iter().chain(user);
+        let replica = Peer::start_with(kind, &replica.collect::<Vec<_>>())?;
         until("the replica is online", || {
             Ok(ask(&primary, &["INFO", "replication"])?.contains("state=online"))
         })?;
@@ -87,7 +89,7 @@ impl Watched {
 
     /// What a client needs to know. Nobody is at the first address: others are asked then.
     pub fn url(&self) -> String {
-        format!("redis+sentinel://127.0.0.1:1,{}/{SERVICE}", self.sentinel.address())
+        format!("redis+sentinel://{LOGIN}127.0.0.1:1,{}/{SERVICE}", self.sentinel.address())
     }
 
     /// Lets the primary send what it has to its replica and end; returns when it has ended. The
@@ -136,7 +138,9 @@ impl Cluster {
     pub fn start() -> io::Result<Cluster> {
         let mut nodes = Vec::new();
         for (number, (first, last)) in (1..).zip(SLOTS) {
-            let node = Peer::start_with(Kind::Redis7, &["--cluster-enabled", "yes"])?;
+            let user = app(Kind::Redis7, &["+cluster|slots", "+asking"]);
+            let args = ["--cluster-enabled", "yes"].into_iter().chain(user);
+            let node = Peer::start_with(Kind::Redis7, &args.collect::<Vec<_>>())?;
             let (first, last) = (first.to_string(), last.to_string());
             done(ask(&node, &["CLUSTER", "ADDSLOTSRANGE", &first, &last])?)?;
             done(ask(&node, &["CLUSTER", "SET-CONFIG-EPOCH", &number.to_string()])?)?;
@@ -160,7 +164,7 @@ impl Cluster {
 
     /// What a client needs to know: one of them.
     pub fn url(&self) -> String {
-        format!("redis+cluster://{}", self.nodes[0].address())
+        format!("redis+cluster://{LOGIN}{}", self.nodes[0].address())
     }
 
     /// In which slot a key lies.
@@ -230,10 +234,22 @@ pub struct Secured {
     folder: PathBuf,
 }
 
-/// What docs/guide.md says that a session store's user needs, beside HPEXPIRE where it is known.
+/// What docs/guide.md says that a session store's user needs, beside HPEXPIRE where it is known, ROLE
+/// behind sentinels, and CLUSTER SLOTS and ASKING in a cluster.
 pub const RIGHTS: &str = "~session:* resetchannels -@all +evalsha +eval +hgetall +hmget +hset +hdel \
                           +hincrby +hkeys +exists +pttl +pexpireat +rename +unlink +time +zadd \
                           +zrem +zrange +zrangebyscore +zremrangebyscore +hello +ping";
+
+/// The login of the user who may do only what a session store needs.
+const LOGIN: &str = "app:sesame@";
+
+/// Arguments that make this user, with some more rights.
+fn app(kind: Kind, more: &[&'static str]) -> Vec<&'static str> {
+    let known = matches!(kind, Kind::Ours | Kind::Valkey9);
+    let fields = known.then_some("+hpexpire");
+    let user = ["--user", "app", "on", ">sesame"].into_iter().chain(RIGHTS.split(' '));
+    user.chain(fields).chain(more.iter().copied()).collect()
+}
 
 impl Secured {
     /// Makes an authority and a certificate for localhost, and starts a server with them.
@@ -241,18 +257,14 @@ impl Secured {
         let folder = own_folder()?;
         write_certificates(&folder).map_err(io::Error::other)?;
         let path = |name: &str| folder.join(name).display().to_string();
-        let user: Vec<&str> = ["on", ">sesame"].into_iter().chain(RIGHTS.split(' ')).collect();
         for _ in 0..20 {
             let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
             let (number, ca, cert, key) =
                 (port.to_string(), path("ca.pem"), path("cert.pem"), path("key.pem"));
             let mut args = vec!["--tls-port", &number, "--tls-ca-cert-file", &ca];
             args.extend(["--tls-cert-file", &cert, "--tls-key-file", &key]);
-            args.extend(["--tls-auth-clients", "no", "--user", "app"]);
-            args.extend(&user);
-            if matches!(kind, Kind::Ours | Kind::Valkey9) {
-                args.push("+hpexpire");
-            }
+            args.extend(["--tls-auth-clients", "no"]);
+            args.extend(app(kind, &[]));
             // What the test itself uses to see whether the server is there.
             args.extend(["--user", "default", "on", "nopass", "-@all", "+info"]);
             if let Ok(peer) = Peer::start_with(kind, &args) {
@@ -265,7 +277,7 @@ impl Secured {
     /// What a client needs to know.
     pub fn url(&self) -> String {
         let ca = self.folder.join("ca.pem");
-        format!("rediss://app:sesame@localhost:{}?ca={}", self.port, ca.display())
+        format!("rediss://{LOGIN}localhost:{}?ca={}", self.port, ca.display())
     }
 }
 

@@ -1,4 +1,5 @@
-//! Sessions in axum: a layer that reads and writes the cookie, and an extractor for handlers.
+//! Sessions in axum: a layer that reads and writes the cookie, and an extractor for handlers. Needs the
+//! feature `axum`.
 //!
 //! ```
 //! use axum::{Router, response::Html, routing::get};
