@@ -199,7 +199,7 @@ pub(crate) fn sessions(visit: &Visit, own: &Token, all: &[Stored]) -> String {
         };
         let _ = write!(
             list,
-            r#"<tr><td><code>{id}</code></td><td>{}</td><td>{}</td><td>{visits}</td><td>{} min</td><td>{end}</td></tr>"#,
+            r#"<tr><td><code>{id}</code></td><td>{}</td><td data-is="since">{}</td><td data-is="visits">{visits}</td><td data-is="ends in">{} min</td><td>{end}</td></tr>"#,
             escape(&device),
             session.created_at().map_or_else(String::new, clock),
             session.expires_in().as_secs().div_ceil(60),

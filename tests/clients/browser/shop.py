@@ -22,9 +22,16 @@ pictures = sys.argv[3] if len(sys.argv) > 3 else None
 clock = redis.Redis.from_url(sessions, decode_responses=True)
 
 
-def browser(profile):
+# So wide is a phone, in CSS pixels.
+NARROW = 390
+
+
+def browser(profile, phone=False):
     """A browser with cookies of its own."""
     options = webdriver.ChromeOptions()
+    if phone:
+        metrics = {"width": NARROW, "height": 844, "pixelRatio": 1}
+        options.add_experimental_option("mobileEmulation", {"deviceMetrics": metrics})
     options.binary_location = os.environ.get("CLOAKROOM_CHROMIUM", "/usr/bin/chromium")
     for argument in (
         "--headless=new",
@@ -44,6 +51,13 @@ def browser(profile):
 def picture(on, name):
     if pictures:
         on.save_screenshot(os.path.join(pictures, f"{name}.png"))
+
+
+def fits(phone, name):
+    """Nobody has to push a page aside to read it."""
+    wide = phone.execute_script("return document.documentElement.scrollWidth")
+    assert wide <= NARROW, f"{name} is {wide} wide"
+    picture(phone, f"phone-{name}")
 
 
 def text(on, selector):
@@ -79,10 +93,11 @@ def is_out(on):
 
 
 with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
-    laptop, phone = browser(one), browser(two)
+    laptop, phone = browser(one), browser(two, phone=True)
     try:
         # Visits are counted, each browser's for itself.
         assert [visits(laptop), visits(laptop), visits(phone)] == [1, 2, 1]
+        fits(phone, "welcome")
         picture(laptop, "1-welcome")
 
         # No script of a page can read the cookie, and other sites cannot have it sent.
@@ -116,6 +131,9 @@ with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory() as two:
         # A second browser; each is seen from the other.
         log_in(phone, "Ann <b>")
         assert "You have ordered once before." in text(phone, "#notice")
+        for page in ("orders", "sessions"):
+            phone.get(f"{base}/{page}")
+            fits(phone, page)
         laptop.get(base + "/sessions")
         rows = laptop.find_elements(By.CSS_SELECTOR, "#sessions tbody tr")
         assert len(rows) == 2 and "Chrome" in rows[0].text, [row.text for row in rows]
