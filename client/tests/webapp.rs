@@ -159,7 +159,7 @@ impl Postgres {
             serve.arg("-D").arg(&data).args(["-p", &port.to_string()]);
             serve.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
             let mut child = serve.stderr(Stdio::null()).spawn().expect("it starts");
-            if listens(&mut child, port) {
+            if is_ready(&mut child, &data) {
                 return Postgres { child, port, _folder: folder };
             }
         }
@@ -167,11 +167,15 @@ impl Postgres {
     }
 }
 
-/// Waits until a server listens; false if it has ended.
-fn listens(child: &mut Child, port: u16) -> bool {
+/// Waits until the server has written that it is ready; false if it has ended. That somebody listens at
+/// its port does not say who.
+fn is_ready(child: &mut Child, data: &Path) -> bool {
     let end = Instant::now() + Duration::from_secs(60);
     while Instant::now() < end {
-        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+        let told = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+        let mut lines = told.lines();
+        let own = lines.next() == Some(&child.id().to_string());
+        if own && lines.last().is_some_and(|line| line.trim_end() == "ready") {
             return true;
         }
         if child.try_wait().expect("it can be asked").is_some() {
@@ -179,7 +183,7 @@ fn listens(child: &mut Child, port: u16) -> bool {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    panic!("the server does not listen");
+    panic!("the server is not ready");
 }
 
 impl Drop for Postgres {
@@ -212,6 +216,5 @@ fn must_succeed(command: &mut Command) {
 fn it_keeps_its_orders_in_postgresql_too() {
     let postgres = Postgres::start();
     let database = format!("postgres://shop@127.0.0.1:{}/postgres", postgres.port);
-    // It listens before it is ready: the shop's own connection waits for it.
     buy_a_coat(&Shop::start(&[("DATABASE_URL", &database)]));
 }

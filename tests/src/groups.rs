@@ -95,13 +95,13 @@ impl Watched {
     /// Lets the primary send what it has to its replica and end; returns when it has ended. The
     /// sentinel notices and makes the replica the primary.
     pub fn end_primary(&mut self) -> io::Result<()> {
-        let Some(primary) = self.primary.take() else { return Ok(()) };
+        let Some(mut primary) = self.primary.take() else { return Ok(()) };
         // Until now a primary that was only slow was not to be given up.
         let soon = ["SENTINEL", "SET", SERVICE, "down-after-milliseconds", "500"];
         done(ask(&self.sentinel, &soon)?)?;
         // It answers by closing the connection.
         let _ = primary.connect()?.call(&["SHUTDOWN", "NOSAVE"]);
-        until("the primary has ended", || Ok(primary.connect().is_err()))
+        primary.wait().map(drop)
     }
 
     /// Makes the replica the primary, and the primary a replica that lives on.

@@ -44,6 +44,9 @@ impl Kind {
     }
 }
 
+/// How long a server may take to begin or to end: on a busy machine, with many others.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A running server.
 pub struct Peer {
     kind: Kind,
@@ -128,13 +131,15 @@ impl Peer {
 
     /// Waits until it has ended by itself, its standard input left open.
     pub fn wait(&mut self) -> io::Result<std::process::ExitStatus> {
-        let until = Instant::now() + Duration::from_secs(30);
+        let until = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait()? {
                 return Ok(status);
             }
             if Instant::now() > until {
-                return Err(io::Error::other("the server did not end within thirty seconds"));
+                return Err(io::Error::other(format!(
+                    "the server did not end within {PATIENCE:?}"
+                )));
             }
             std::thread::sleep(Duration::from_millis(2));
         }
@@ -263,7 +268,7 @@ fn start_real(kind: Kind, program: &Path, start: Start<'_>, args: &[&str]) -> io
 
 /// Waits until a server answers with its own process id; false if the process has ended.
 fn answers(peer: &mut Peer, password: Option<&str>) -> io::Result<bool> {
-    let until = Instant::now() + Duration::from_secs(10);
+    let until = Instant::now() + PATIENCE;
     let wanted = format!("process_id:{}\r\n", peer.id());
     while Instant::now() < until {
         if peer.child.try_wait()?.is_some() {
@@ -277,7 +282,7 @@ fn answers(peer: &mut Peer, password: Option<&str>) -> io::Result<bool> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    Err(io::Error::other("the server did not answer within ten seconds"))
+    Err(io::Error::other(format!("the server did not answer within {PATIENCE:?}")))
 }
 
 pub(crate) fn own_folder() -> io::Result<PathBuf> {
