@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Error;
-use crate::fields::{Fields, Record, check_name, check_user, decode, encode, number, reserved};
+use crate::fields::{Fields, Record, check_name, check_user, decode, encode, reserved};
 use crate::lifetime::Lifetime;
 use crate::link::Request;
 use crate::op::Op;
@@ -88,22 +88,15 @@ impl Session {
     /// As [`Session::get`].
     pub async fn get_raw(&self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         check_name(name)?;
-        let inner = &self.store.inner;
-        let mut command = redis::cmd("HMGET");
-        command.arg(inner.keys.session(&self.token)).arg(name);
-        command.arg(format!("{}{name}", reserved::UNTIL));
-        let mut request = self.store.on(&inner.scripts.slide, &self.token, []);
-        request.then = Some(command);
-        let replies = inner.link.run(Op::Get, &[request]).await?;
-        let [life, values] = reply::exactly(replies)?;
-        let (_, now) = reply::life(life)?;
-        let [value, until] = reply::exactly(reply::array(values)?)?;
-        let optional = |reply| match reply {
-            redis::Value::Nil => Ok(None),
-            reply => reply::bytes(reply).map(Some),
-        };
-        let until = optional(until)?.and_then(|until| number(&until));
-        Ok(optional(value)?.filter(|_| until.is_none_or(|until| until > now)))
+        // In one step with the look whether there is a session: one that is destroyed meanwhile is not
+        // to be taken for one without this field.
+        let script = &self.store.inner.scripts.get;
+        let request = self.store.on(script, &self.token, [name.as_bytes().to_vec()]);
+        let reply = reply::array(self.store.run(Op::Get, request).await?)?;
+        match reply::exactly(reply)? {
+            [redis::Value::Nil] => Ok(None),
+            [value] => reply::bytes(value).map(Some),
+        }
     }
 
     /// All fields now.

@@ -87,6 +87,15 @@ async fn what_a_lost_first_try_took_is_not_there_for_the_second() {
 }
 
 #[tokio::test]
+async fn a_field_is_read_in_the_step_that_finds_its_session() {
+    let (fake, session) =
+        session([Turn::say(b"*1\r\n$1\r\n7\r\n"), Turn::say(b"*1\r\n_\r\n")]).await;
+    assert_eq!(session.get::<u32>("a").await.expect("it is there"), Some(7));
+    assert_eq!(session.get::<u32>("b").await.expect("the session is there"), None);
+    assert_eq!(fake.requests().len(), 3, "one command each");
+}
+
+#[tokio::test]
 async fn a_lost_answer_is_told_where_it_is_not() {
     let (fake, session) = session([Turn::Close, Turn::say(b":7\r\n")]).await;
     let lost = session.incr("visits", 1).await.expect_err("its answer is lost");

@@ -57,6 +57,7 @@ async fn each_operation_waits_once() {
     // A server that has not seen a script is sent its text: once for all clients.
     let direct = SessionStore::connect(&server.url()).await.expect("it answers");
     let mut session = direct.create().await.expect("it begins");
+    session.get::<u32>("a").await.expect("it is there");
     session.set("a", &1).await.expect("it is there");
     session.incr("b", 1).await.expect("it is there");
     session.take_flash::<String>("c").await.expect("it is there");

@@ -83,7 +83,15 @@ impl Failure {
 
 /// An error in words that may be shown and logged.
 pub(crate) fn said(error: &RedisError) -> String {
-    discreet(&error.to_string()).to_owned()
+    match error.kind() {
+        // What was read instead tells nobody anything: mostly it is TLS.
+        ErrorKind::Parse => {
+            "what answered does not speak Redis's protocol; if it speaks TLS, the URL \
+                             begins with rediss://"
+                .to_owned()
+        }
+        _ => discreet(&error.to_string()).to_owned(),
+    }
 }
 
 /// Servers repeat the words of a command that they do not know: keys, which hold a token, and at a
@@ -137,11 +145,13 @@ fn is_full(error: &RedisError) -> bool {
     error.to_string().contains("max number of clients")
 }
 
-/// Some refusals come as failures of input and output: a certificate that is not trusted, and what
-/// the first nodes of a cluster said.
+/// Some refusals come as failures of input and output: a certificate that is not trusted, on either
+/// side, and what the first nodes of a cluster said.
 fn tells_of_refusal(error: &RedisError) -> bool {
     let text = error.to_string();
-    ["invalid peer certificate", "authentication failed"].iter().any(|words| text.contains(words))
+    let certificates = ["invalid peer certificate", "received fatal alert"];
+    let logins = ["authentication failed", "NOAUTH", "WRONGPASS", "NOPERM"];
+    certificates.iter().chain(&logins).any(|words| text.contains(words))
 }
 
 #[cfg(test)]
@@ -204,9 +214,14 @@ mod tests {
             assert_eq!(told, code);
             assert!(text.ends_with(&message) && !message.is_empty(), "{message}");
         }
-        let bad =
-            io::Error::new(io::ErrorKind::InvalidData, "invalid peer certificate: UnknownIssuer");
-        assert_eq!(Failure::opening(bad.into()).effect, Effect::Refused);
+        for text in [
+            "invalid peer certificate: UnknownIssuer",
+            "received fatal alert: CertificateRequired",
+            "Failed to create initial connections - Io: \"NOAUTH\": HELLO must be called",
+        ] {
+            let bad = io::Error::new(io::ErrorKind::InvalidData, text);
+            assert_eq!(Failure::opening(bad.into()).effect, Effect::Refused, "{text}");
+        }
         let wrong = server("WRONGPASS invalid username-password pair");
         assert_eq!(Failure::opening(wrong).effect, Effect::Refused);
         let loading = server("LOADING Redis is loading the dataset in memory");
