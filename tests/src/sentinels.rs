@@ -10,6 +10,13 @@ use crate::wire::Value;
 /// How many sentinels there are; two of them decide.
 const SENTINELS: usize = 3;
 
+/// How long a node may be silent before the sentinels take it for dead, in milliseconds. One that has
+/// to wait for its turn on a busy machine must not pass for dead.
+const PATIENT: &str = "60000";
+
+/// The same for one that is dead.
+const IMPATIENT: &str = "3000";
+
 /// Nodes under sentinels, which know all of them and each other.
 pub struct Watch {
     /// The first one began as the primary.
@@ -34,10 +41,9 @@ impl Watch {
         for (kind, lines) in replicas {
             nodes.push(Node::start_replica(*kind, &nodes[0], lines)?);
         }
-        // A node that has to wait for its turn on a busy machine must not pass for dead.
         let configuration = format!(
             "sentinel monitor {SERVICE} 127.0.0.1 {} 2\n\
-             sentinel down-after-milliseconds {SERVICE} 3000\n\
+             sentinel down-after-milliseconds {SERVICE} {PATIENT}\n\
              sentinel failover-timeout {SERVICE} 3000\n\
              sentinel parallel-syncs {SERVICE} 2\n{sentinels}",
             nodes[0].port()
@@ -65,6 +71,21 @@ impl Watch {
         Ok(self.nodes.iter().position(|node| is_one && node.port().to_string() == named[0]))
     }
 
+    /// Ends the primary on the spot, and with it the sentinels' patience.
+    pub fn kill(&mut self, primary: usize) -> io::Result<()> {
+        self.nodes[primary].kill();
+        self.bear(IMPATIENT)
+    }
+
+    /// How long a node may be silent from now on.
+    fn bear(&self, milliseconds: &str) -> io::Result<()> {
+        let words = ["SENTINEL", "SET", SERVICE, "down-after-milliseconds", milliseconds];
+        self.sentinels.iter().try_for_each(|sentinel| {
+            let said = sentinel.connect()?.call(&words)?;
+            if said.is_error() { Err(io::Error::other(said.to_string())) } else { Ok(()) }
+        })
+    }
+
     /// Waits until the sentinels have put another node in the place of this primary, and it has
     /// taken the role; which one.
     pub fn failed_over(&self, from: usize) -> io::Result<usize> {
@@ -73,6 +94,7 @@ impl Watch {
             leads = self.primary()?.unwrap_or(from);
             Ok(leads != from && self.nodes[leads].info("role")? == "master")
         })?;
+        self.bear(PATIENT)?;
         Ok(leads)
     }
 

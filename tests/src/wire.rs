@@ -126,12 +126,13 @@ impl Wire {
         Wire { stream: Box::new(stream), buffer: Vec::new(), at: 0, skips_messages: false }
     }
 
-    /// Connects over TCP. A reply that takes longer than ten seconds is an error.
+    /// Connects over TCP. A reply that takes longer than a minute is an error: no machine is so busy.
     pub fn connect(address: std::net::SocketAddr) -> io::Result<Wire> {
         let stream = std::net::TcpStream::connect(address)?;
+        let patience = Some(std::time::Duration::from_secs(60));
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
-        stream.set_write_timeout(Some(std::time::Duration::from_secs(10)))?;
+        stream.set_read_timeout(patience)?;
+        stream.set_write_timeout(patience)?;
         Ok(Wire::new(stream))
     }
 

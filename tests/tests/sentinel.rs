@@ -70,7 +70,7 @@ fn the_primary_dies(watch: &mut Watch, leads: usize) -> io::Result<usize> {
     let mut writers = [redis_py(watch)?, redis_rs(watch).map_err(io::Error::other)?];
     writers.iter().try_for_each(|writer| writer.goes_on(100))?;
     let died = Instant::now();
-    watch.nodes[leads].kill();
+    watch.kill(leads)?;
     let successor = watch.failed_over(leads)?;
     let took = died.elapsed();
     writers.iter().try_for_each(|writer| writer.goes_on(100))?;
@@ -157,7 +157,7 @@ fn sentinels_and_replicas_authenticate() -> io::Result<()> {
     watch.settled(0)?;
     assert_eq!(watch.nodes[0].ask(&["HSET", "session:1", "user", "ann"])?, "1");
     converged(&watch.nodes[0], &watch.nodes[1])?;
-    watch.nodes[0].kill();
+    watch.kill(0)?;
     assert_eq!(watch.failed_over(0)?, 1);
     assert_eq!(watch.nodes[1].ask(&["HGET", "session:1", "user"])?, "ann");
     assert_eq!(watch.nodes[1].ask(&["HSET", "session:1", "visits", "1"])?, "1");
