@@ -357,3 +357,14 @@ fn a_damaged_file_is_not_loaded() {
         .expect("nobody looks at the checksum");
     assert_eq!(node.say("GET Some-key"), "$5\r\nvalue\r\n");
 }
+
+#[test]
+fn nobody_waits_for_a_file_that_is_not_there() {
+    let folder = Folder::new("announced");
+    let mut node = Node::start(folder.path(), |_| {}).expect("there is nothing to load");
+    cloakroom::persistence::announce(&mut node.engine.turn());
+    assert_eq!(node.say("SET key value"), "+OK\r\n");
+    assert_eq!(node.say("SAVE"), "+OK\r\n");
+    cloakroom::persistence::announce(&mut node.engine.turn());
+    assert!(node.say("GET key").starts_with("-LOADING"));
+}

@@ -106,13 +106,8 @@ pub fn record(ctx: &mut Ctx<'_>) -> Result<Arc<Mutex<Recording>>, String> {
     let keyspace = &mut *ctx.data.keyspace;
     let version = version_for(config, Timed::hashes(keyspace))?;
     let writer = Writer::new(version, config.rdbcompression);
-    let (seconds, used) = ((ctx.now / 1000).to_string(), keyspace.bytes().to_string());
-    let notes: [(&str, &[u8]); 4] = [
-        ("redis-ver", super::info::REDIS_VERSION.as_bytes()),
-        ("redis-bits", b"64"),
-        ("ctime", seconds.as_bytes()),
-        ("used-mem", used.as_bytes()),
-    ];
+    let mut notes = notes(keyspace.bytes(), ctx.now);
+    notes.extend(super::replication::place(ctx.server).into_iter().flatten());
     // Where it cannot wait (the server stops), copies for replicas do.
     ctx.server.replication.give_up_copy();
     let recording =
@@ -121,6 +116,16 @@ pub fn record(ctx: &mut Ctx<'_>) -> Result<Arc<Mutex<Recording>>, String> {
     let sink: SharedSink = recording.clone();
     keyspace.begin_snapshot(&sink);
     Ok(recording)
+}
+
+/// What a file says of itself.
+pub(super) fn notes(used: usize, now: Millis) -> Vec<(&'static str, String)> {
+    vec![
+        ("redis-ver", super::info::REDIS_VERSION.to_owned()),
+        ("redis-bits", "64".to_owned()),
+        ("ctime", (now / 1000).to_string()),
+        ("used-mem", used.to_string()),
+    ]
 }
 
 /// Gives up the save in the background, if one is under way; nobody is told that it failed.

@@ -21,7 +21,7 @@ use crate::replication::{
 };
 use crate::resp::{Args, Limits, OwnedRequest, Parsed, RequestParser};
 use crate::session::{Client, Identity, Transport};
-use crate::state::Loading;
+use crate::state::{Loading, Server};
 use crate::store::Keyspace;
 use crate::tls::client_config;
 
@@ -535,9 +535,14 @@ impl Copy {
 
 /// The database that the stream has selected where a copy was made, as the copy says.
 fn stream_db(loaded: &Loaded, databases: usize) -> usize {
-    let note = loaded.notes.iter().find(|(name, _)| name == b"repl-stream-db");
-    let db = note.and_then(|(_, db)| std::str::from_utf8(db).ok()?.parse().ok());
+    let db = loaded.note("repl-stream-db").and_then(|db| db.parse().ok());
     db.filter(|db| *db < databases).unwrap_or(0)
+}
+
+/// The history that data belong to and how much of it they hold, as their file says.
+fn place(loaded: &Loaded) -> Option<(ReplicationId, Offset)> {
+    let id = ReplicationId::parse(loaded.note("repl-id")?.as_bytes())?;
+    Some((id, loaded.note("repl-offset")?.parse().ok()?))
 }
 
 impl Turn<'_> {
@@ -563,6 +568,20 @@ impl Turn<'_> {
         server.effects.stream.close();
         server.replication.begin_history();
         server.persistence.loading = Some(Loading::copy(started));
+    }
+
+    /// The data come from a file. Where it says what place they have in a history, a replica goes on
+    /// from there, and a primary's replicas can, if they have come no further.
+    pub fn take_place(&mut self, loaded: &Loaded) {
+        let Some((id, offset)) = place(loaded) else { return };
+        let db = stream_db(loaded, self.keyspace().databases());
+        self.put_history(id, offset);
+        let now = self.now;
+        let Server { replication, effects, .. } = self.server();
+        match replication.role.upstream_mut() {
+            Some(upstream) => (upstream.can_resume, upstream.db) = (true, db),
+            None => replication.promote(&mut effects.stream, now),
+        }
     }
 
     /// The data are the outcome of this history up to `offset`.

@@ -26,10 +26,13 @@ impl Progress for () {
     fn read(&mut self, _: u64, _: u64) {}
 }
 
-/// Says that the data is about to be loaded: from now on requests are refused that need it.
+/// Says that the data is about to be loaded, if there is a file: from now on requests are refused that
+/// need it.
 pub fn announce(turn: &mut Turn<'_>) {
     let started = turn.now();
-    turn.server().persistence.loading = Some(Loading::at_start(started));
+    if super::target(turn).path().exists() {
+        turn.server().persistence.loading = Some(Loading::at_start(started));
+    }
 }
 
 /// Loads the file that the settings name, if it is there, while others have their turns: the data
@@ -70,6 +73,7 @@ pub fn load_at_start(
     let mut turn = engine.turn();
     adopt(&mut turn, &path, &mut loaded, RestorePolicy::Flush)?;
     turn.put_data(keyspace);
+    turn.take_place(&loaded);
     let persistence = &mut turn.server().persistence;
     (persistence.last_load, persistence.loading) = (loaded, None);
     Ok(())
@@ -164,7 +168,8 @@ fn failed(path: &Path, why: &dyn std::fmt::Display) -> Error {
 }
 
 fn options(turn: &mut Turn<'_>, merge: bool) -> LoadOptions {
-    let (now, config) = (turn.now(), turn.config());
+    let (now, is_replica) = (turn.now(), turn.server().replication.is_replica());
+    let config = turn.config();
     LoadOptions {
         read: ReadOptions {
             skip_unknown: config.rdb_skip_unknown_types,
@@ -174,7 +179,7 @@ fn options(turn: &mut Turn<'_>, merge: bool) -> LoadOptions {
         encodings: crate::engine::encodings(config),
         now,
         counts_uses: config.maxmemory_policy.is_lfu(),
-        drop_expired: true,
+        drop_expired: !is_replica,
         merge,
     }
 }

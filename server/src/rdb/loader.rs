@@ -26,6 +26,14 @@ pub struct Loaded {
     pub notes: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
+impl Loaded {
+    /// What the file says of itself under this name.
+    pub fn note(&self, name: &str) -> Option<&str> {
+        let note = self.notes.iter().find(|(known, _)| known == name.as_bytes());
+        note.and_then(|(_, text)| std::str::from_utf8(text).ok())
+    }
+}
+
 /// Notes that are kept.
 const MOST_NOTES: usize = 64;
 
@@ -122,8 +130,7 @@ impl Loader {
 
     /// Bytes that the data took where the file was written, as its notes say; 0: they do not.
     pub fn noted_memory(&self) -> u64 {
-        let note = self.loaded.notes.iter().find(|(name, _)| name == b"used-mem");
-        note.and_then(|(_, bytes)| std::str::from_utf8(bytes).ok()?.parse().ok()).unwrap_or(0)
+        self.loaded.note("used-mem").and_then(|bytes| bytes.parse().ok()).unwrap_or(0)
     }
 
     /// Ends the loading.
@@ -183,7 +190,7 @@ impl Loader {
         let Entry { key, deadline, usage, value } = &entry;
         if value.is_empty() {
             self.loaded.empty += 1;
-        } else if self.options.drop_expired && deadline.is_some_and(|at| at <= self.options.now) {
+        } else if deadline.is_some_and(|at| at <= self.options.now) && self.drops_expired() {
             self.loaded.expired += 1;
         } else {
             let (access, encodings) = (self.access(*usage), self.options.encodings);
@@ -206,6 +213,12 @@ impl Loader {
         }
         self.reader.recycle(entry);
         Ok(())
+    }
+
+    /// Whether keys whose time is over are left out. Not where others may follow from the place that
+    /// the file has in a history: they are to be told that such keys are gone.
+    fn drops_expired(&self) -> bool {
+        self.options.drop_expired && self.loaded.note("repl-offset").is_none()
     }
 
     /// The use of a key, where the file tells of it in the way in which uses are recorded here.

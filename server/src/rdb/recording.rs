@@ -30,7 +30,7 @@ impl Recording {
     pub fn begin(
         writer: Writer,
         keyspace: &Keyspace,
-        notes: &[(&str, &[u8])],
+        notes: &[(&str, String)],
         libraries: &[Arc<[u8]>],
         now: Millis,
     ) -> Self {
@@ -46,7 +46,7 @@ impl Recording {
         let Recording { writer, out, selected, .. } = &mut recording;
         writer.begin(out);
         for (name, value) in notes {
-            writer.aux(out, name, value);
+            writer.aux(out, name, value.as_bytes());
         }
         for code in libraries {
             writer.library(out, code);
@@ -131,7 +131,7 @@ mod tests {
         }
         keyspace.db_mut(0).set_deadline(b"b", Some(99), 1);
         let writer = Writer::new(Version::V10, true);
-        let recording = Recording::begin(writer, &keyspace, &[("ctime", b"7")], &[], 1);
+        let recording = Recording::begin(writer, &keyspace, &[("ctime", "7".to_owned())], &[], 1);
         let recording = Arc::new(Mutex::new(recording));
         let sink: SharedSink = recording.clone();
         keyspace.begin_snapshot(&sink);

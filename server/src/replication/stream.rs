@@ -48,6 +48,11 @@ impl Stream {
         self.flushed + self.pending.len() as u64
     }
 
+    /// The database that it has selected, if it has.
+    pub fn db(&self) -> Option<usize> {
+        self.db
+    }
+
     /// Where the stream goes, if it does.
     pub fn backlog(&self) -> Option<&Arc<Backlog>> {
         self.backlog.as_ref()

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::super::info::REDIS_VERSION;
-use super::super::{CommandError, Ctx, Done, Outcome};
+use super::super::{CommandError, Ctx, Done, Outcome, saving};
+use super::place::place;
 use super::sync::{address, attach, peer};
 use crate::rdb::{Recording, Timed, Version, Writer, version_for};
 use crate::replication::{
-    AfterCopy, Copy, CopyReader, Feed, Progress, Reader, Replica, Role, SharedProgress,
+    AfterCopy, Copy, CopyReader, Feed, Progress, Reader, Replica, SharedProgress,
 };
 use crate::session::End;
 use crate::state::Server;
@@ -144,25 +144,9 @@ fn open_stream(ctx: &mut Ctx<'_>) {
 
 /// Begins a snapshot of this moment.
 fn record(ctx: &mut Ctx<'_>, version: Version) -> Arc<Mutex<Recording>> {
-    let (replication, stream) = (&ctx.server.replication, &ctx.server.effects.stream);
     let keyspace = &mut *ctx.data.keyspace;
-    // Which database the stream has selected matters where it is passed on.
-    let db = match &replication.role {
-        Role::Primary => 0,
-        Role::Replica(upstream) => upstream.db,
-    };
-    let text = |number: u64| number.to_string();
-    let (seconds, used) = (text(ctx.now / 1000), text(keyspace.bytes() as u64));
-    let (db, id, offset) = (text(db as u64), replication.history.id(), text(stream.offset()));
-    let notes: [(&str, &[u8]); 7] = [
-        ("redis-ver", REDIS_VERSION.as_bytes()),
-        ("redis-bits", b"64"),
-        ("ctime", seconds.as_bytes()),
-        ("used-mem", used.as_bytes()),
-        ("repl-stream-db", db.as_bytes()),
-        ("repl-id", id.as_bytes()),
-        ("repl-offset", offset.as_bytes()),
-    ];
+    let mut notes = saving::notes(keyspace.bytes(), ctx.now);
+    notes.extend(place(ctx.server).into_iter().flatten());
     let writer = Writer::new(version, ctx.server.config.rdbcompression);
     let recording = Arc::new(Mutex::new(Recording::begin(
         writer,

@@ -5,6 +5,7 @@ mod care;
 mod copies;
 mod failover;
 mod info;
+mod place;
 mod role;
 mod sync;
 mod wait;
@@ -16,6 +17,7 @@ pub use sync::disconnect_all as disconnect_replicas;
 pub use wait::acked_writes;
 
 pub(super) use info::replication as info;
+pub(super) use place::place;
 pub(super) use sync::forget;
 
 use super::spec::{Categories, Flags, Handler};
