@@ -24,6 +24,7 @@ use crate::commands::{
     Session, Usage, expiry, function_stats,
 };
 use crate::config::{Config, ConfigError, Directive, OutputLimit};
+use crate::replication::Offset;
 use crate::resp::{Args, OwnedRequest, Reply};
 use crate::session::{Client, End, Identity, Queued, ReplyMode, Transport, Waiting, Wake};
 use crate::state::{Clients, Lookups, Running, ScriptWatch, Server};
@@ -100,7 +101,8 @@ impl State {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
-        earlier(earlier(data, self.server.waits.next()), save)
+        let others = earlier(self.server.waits.next(), self.server.shutdown_due());
+        earlier(earlier(data, others), save)
     }
 }
 
@@ -478,6 +480,7 @@ impl Turn<'_> {
                 reply.error(CommandError::DEMOTED.text());
                 session.client.finish();
             }
+            (Some(Waiting::Shutdown), _) => reply.error(CommandError::SHUTDOWN_FAILED.text()),
             (Some(Waiting::Paused) | None, _) => {}
         }
         session.publish(self.now);
@@ -586,6 +589,7 @@ fn execute(ctx: &mut Ctx<'_>, args: Args<'_>) -> Flow {
             Flow::Continue
         }
         Ok(command) if is_held_back(ctx, command) => {
+            ctx.session.last = Some(command);
             ctx.session.waiting = Some(Waiting::Paused);
             ctx.session.last = Some(command);
             ctx.server.waits.hold(&ctx.session.client);
@@ -594,9 +598,13 @@ fn execute(ctx: &mut Ctx<'_>, args: Args<'_>) -> Flow {
         Ok(command) => {
             ctx.session.last = Some(command);
             called = Some(command);
+            let before = ctx.server.effects.stream.offset();
             call(ctx, command, args);
             match ctx.asked.take() {
-                None => Flow::Continue,
+                None => {
+                    note_written(ctx, before);
+                    Flow::Continue
+                }
                 Some(Action::Close) => Flow::Close,
                 Some(Action::Wait) => Flow::Wait,
                 Some(action) => Flow::Act(action),
@@ -614,6 +622,15 @@ fn execute(ctx: &mut Ctx<'_>, args: Args<'_>) -> Flow {
         leave_unanswered(ctx, mode, called, mark);
     }
     flow
+}
+
+/// Notes up to where replicas must have the stream to have what this session has written. What WAIT
+/// adds to it, to ask them for that, is not written by anybody: it would have to be asked for again.
+fn note_written(ctx: &mut Ctx<'_>, before: Offset) {
+    let offset = ctx.server.effects.stream.offset();
+    if offset != before {
+        ctx.session.written = offset;
+    }
 }
 
 /// Takes back a reply that nobody wants.
@@ -773,9 +790,6 @@ fn call(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) -> bool {
     let ok = finish(ctx, args, done, &before);
     note_misses(ctx);
     crate::commands::monitor::feed(ctx, command, args);
-    if ctx.server.effects.stream.is_open() {
-        ctx.session.written = ctx.server.effects.stream.offset();
-    }
     ctx.stamp = ctx.clock.stopwatch();
     let took = ctx.stamp.saturating_sub(start);
     let stats = &mut ctx.server.stats;

@@ -173,10 +173,10 @@ pub struct View {
 pub struct ViewFlags {
     /// `O`: MONITOR.
     pub monitor: bool,
-    /// `b`: waits in a blocking command, or is held back by CLIENT PAUSE.
+    /// `b`: waits for something.
     pub blocked: bool,
-    /// It is CLIENT PAUSE that holds it back.
-    pub paused: bool,
+    /// CLIENT UNBLOCK can end that.
+    pub unblockable: bool,
     /// `c`: closes when its reply is sent.
     pub closing: bool,
     /// `d`: a watched key was touched.
@@ -490,6 +490,8 @@ pub enum Waiting {
     },
     /// CLIENT PAUSE holds its request back: it is to be executed again.
     Paused,
+    /// SHUTDOWN, until the server ends or goes on.
+    Shutdown,
 }
 
 /// Who a connection is.
@@ -725,7 +727,7 @@ impl<C> Session<C> {
             flags: ViewFlags {
                 monitor: self.monitor,
                 blocked: self.waiting.is_some(),
-                paused: self.waiting == Some(Waiting::Paused),
+                unblockable: matches!(self.waiting, Some(Waiting::Replicas { .. })),
                 closing: false,
                 dirty: self.is_dirty(),
                 no_evict: self.no_evict,

@@ -8,7 +8,7 @@ use std::io;
 use cloakroom_tests::groups::until;
 use cloakroom_tests::nodes::{Node, converged};
 use cloakroom_tests::peers::Kind;
-use cloakroom_tests::wire::Wire;
+use cloakroom_tests::wire::{Value, Wire};
 
 /// A copy begins at once, and none is loaded that was not saved in order.
 const LINES: &str = "save \"\"\nrepl-diskless-sync-delay 0\n";
@@ -77,4 +77,58 @@ fn ours_and_ours_go_on() -> io::Result<()> {
 fn ours_and_redis_go_on() -> io::Result<()> {
     no_copy_is_sent_again(Kind::Ours, Kind::Redis7)?;
     no_copy_is_sent_again(Kind::Redis7, Kind::Ours)
+}
+
+/// A primary with a replica that hangs, and so lacks what was written last.
+fn behind(lines: &str) -> io::Result<(Node, Node)> {
+    let primary = Node::start(Kind::Ours, &format!("{LINES}{lines}"))?;
+    let replica = Node::start_replica(Kind::Ours, &primary, LINES)?;
+    converged(&primary, &replica)?;
+    until("it is online", || Ok(primary.info("slave0")?.contains("state=online")))?;
+    replica.signal("STOP")?;
+    primary.ask(&["SET", "last", "1"])?;
+    Ok((primary, replica))
+}
+
+fn waits(primary: &Node) -> io::Result<()> {
+    until("it waits", || Ok(!primary.info("shutdown_in_milliseconds")?.is_empty()))
+}
+
+#[test]
+fn a_primary_ends_when_its_replicas_have_everything() -> io::Result<()> {
+    let (primary, replica) = behind("shutdown-timeout 600\n")?;
+    let mut operator = Wire::connect(primary.address())?;
+    operator.send(&["SHUTDOWN"])?;
+    waits(&primary)?;
+    let mut writer = Wire::connect(primary.address())?;
+    writer.send(&["SET", "held", "back"])?;
+    assert_eq!(primary.ask(&["GET", "held"])?, "(nil)", "it is answered and has not changed");
+    assert_eq!(primary.ask(&["SHUTDOWN", "ABORT"])?, "OK");
+    let failed = "(error) ERR Errors trying to SHUTDOWN. Check logs.";
+    assert_eq!(operator.read()?.to_string(), failed);
+    assert_eq!(writer.read()?, Value::Status(b"OK".to_vec()));
+    assert_eq!(primary.ask(&["SHUTDOWN", "ABORT"])?, "ERR No shutdown in progress.");
+
+    primary.signal("TERM")?;
+    waits(&primary)?;
+    operator.send(&["SHUTDOWN", "NOSAVE"])?;
+    replica.signal("CONT")?;
+    until("it has ended", || Ok(Wire::connect(primary.address()).is_err()))?;
+    assert_eq!(replica.ask(&["MGET", "last", "held"])?, "1) \"1\"\n2) \"back\"");
+    Ok(())
+}
+
+#[test]
+fn a_primary_does_not_wait_for_ever() -> io::Result<()> {
+    for (lines, words) in [
+        ("shutdown-timeout 1\n", &["SHUTDOWN", "NOSAVE"][..]),
+        ("shutdown-timeout 600\n", &["SHUTDOWN", "NOW"]),
+        ("shutdown-timeout 0\n", &["SHUTDOWN"]),
+    ] {
+        let (primary, replica) = behind(lines)?;
+        let _ = Wire::connect(primary.address())?.call(words);
+        until("it has ended", || Ok(Wire::connect(primary.address()).is_err()))?;
+        replica.signal("CONT")?;
+    }
+    Ok(())
 }

@@ -431,8 +431,7 @@ fn unblock(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     };
     let id = int(args, 2)?;
     let client = ctx.server.clients.get(id as u64);
-    let may_be_woken = |flags: ViewFlags| flags.blocked && !flags.paused;
-    let waiting = client.filter(|client| may_be_woken(client.view.lock().flags));
+    let waiting = client.filter(|client| client.view.lock().flags.unblockable);
     if let Some(client) = &waiting {
         client.wake(why);
     }

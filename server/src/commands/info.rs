@@ -94,6 +94,9 @@ fn server(ctx: &mut Ctx<'_>, out: &mut String) {
         "io_threads_active": 0,
         "cloakroom_version": env!("CARGO_PKG_VERSION"),
     );
+    if let Some(shutdown) = &ctx.server.shutdown {
+        fields!(out, "shutdown_in_milliseconds": shutdown.until.saturating_sub(ctx.now));
+    }
 }
 
 fn clients(ctx: &mut Ctx<'_>, out: &mut String) {
@@ -103,7 +106,7 @@ fn clients(ctx: &mut Ctx<'_>, out: &mut String) {
         let view = client.view.lock();
         input = input.max(view.query.0);
         output = output.max(view.output);
-        blocked += usize::from(view.flags.blocked);
+        blocked += usize::from(view.flags.unblockable);
     }
     fields!(out,
         "connected_clients": all.len(),

@@ -36,6 +36,7 @@ mod scan;
 mod scripts;
 mod server;
 mod sets;
+pub mod shutdown;
 pub mod slowlog;
 mod sorted_sets;
 pub mod spec;

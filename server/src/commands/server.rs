@@ -1,8 +1,7 @@
-//! Commands on the server as a whole: TIME, SHUTDOWN and friends.
+//! Commands on the server as a whole: TIME and friends.
 
-use super::args::is;
 use super::spec::{Flags, Handler};
-use super::{Action, CommandError, Ctx, Done, Outcome, Spec};
+use super::{CommandError, Ctx, Done, Outcome, Spec};
 use crate::resp::Args;
 
 const fn cluster(name: &'static str, arity: i32, handler: Handler) -> Spec {
@@ -16,7 +15,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("2.6.0")
         .tips(&["nondeterministic_output"])
         .doc("", "Returns the server time."),
-    Spec::new("SHUTDOWN", -1, shutdown)
+    Spec::new("SHUTDOWN", -1, super::shutdown::shutdown)
         .admin()
         .no_script()
         .always()
@@ -60,27 +59,6 @@ fn time(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     ctx.reply.bulk_int((now / 1_000_000) as i64);
     ctx.reply.bulk_int((now % 1_000_000) as i64);
     Ok(Outcome::Unchanged)
-}
-
-fn shutdown(_: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let (mut save, mut now, mut force, mut abort) = (None, false, false, false);
-    for option in args.from(1).iter() {
-        match option {
-            option if is(option, "NOSAVE") && save.is_none() => save = Some(false),
-            option if is(option, "SAVE") && save.is_none() => save = Some(true),
-            option if is(option, "NOW") => now = true,
-            option if is(option, "FORCE") => force = true,
-            option if is(option, "ABORT") => abort = true,
-            _ => return Err(CommandError::SYNTAX),
-        }
-    }
-    if abort {
-        if args.len() > 2 {
-            return Err(CommandError::SYNTAX);
-        }
-        return Err(CommandError::new("ERR No shutdown in progress."));
-    }
-    Ok(Outcome::Then(Action::Shutdown { save, now, force }))
 }
 
 fn module_list(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {

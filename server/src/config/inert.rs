@@ -91,7 +91,6 @@ const TAKEN: &[(&str, Takes)] = &[
     ("set-proc-title", Fixed),
     ("shutdown-on-sigint", SIGNALS),
     ("shutdown-on-sigterm", SIGNALS),
-    ("shutdown-timeout", COUNT),
     ("slave-announce-port", PORT),
     ("slave-priority", COUNT),
     ("slaveof", Fixed),

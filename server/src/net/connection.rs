@@ -236,7 +236,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Ok(0)) => self.at_end = true,
                 Poll::Ready(Ok(read)) => self.take_in(cx, read, is_free, shared),
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending if self.session.client.is_finishing() && all_sent && is_free => {
+                // What it waits for will not come.
+                Poll::Pending if self.session.client.is_finishing() && all_sent => {
                     // What has come may not have been noticed yet: it is looked for once more.
                     if std::mem::replace(&mut self.has_looked_twice, true) {
                         return self.end(cx);

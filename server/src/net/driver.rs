@@ -9,10 +9,13 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::mpsc::UnboundedSender;
+
 use super::server::WHILE_BUSY;
 use crate::clock::Millis;
+use crate::commands::Action;
 use crate::engine::Engine;
-use crate::persistence::{Disk, Next, Saver};
+use crate::persistence::{self, Disk, Next, Saver};
 
 /// How much is carried out in one turn.
 const AT_ONCE: usize = 256;
@@ -24,8 +27,12 @@ const COPIED_AT_ONCE: usize = 512;
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
 /// Runs until its task is dropped.
-pub(super) async fn drive(engine: Arc<Engine>, disk: Arc<dyn Disk>) {
-    let mut saver = Saver::new(Arc::clone(&engine), disk);
+pub(super) async fn drive(
+    engine: Arc<Engine>,
+    disk: Arc<dyn Disk>,
+    actions: UnboundedSender<Action>,
+) {
+    let mut saver = Saver::new(Arc::clone(&engine), Arc::clone(&disk));
     // Before the first look: a deadline that is set right behind it must find somebody to wake.
     poll_fn(|cx| {
         engine.drive(cx.waker());
@@ -34,6 +41,10 @@ pub(super) async fn drive(engine: Arc<Engine>, disk: Arc<dyn Disk>) {
     .await;
     loop {
         let next = settle(&engine, &mut saver).await;
+        if let Some(action) = shut_down(&engine, &*disk) {
+            // Nobody hears it only when the server has ended already.
+            let _ = actions.send(action);
+        }
         sleep_until(&engine, next).await;
     }
 }
@@ -48,6 +59,11 @@ async fn settle(engine: &Engine, saver: &mut Saver) -> Option<Millis> {
             (Settled::All(next), Next::Idle | Next::Later) => return next,
         }
     }
+}
+
+/// Whether the server is to end now, because a shutdown has waited for replicas for long enough.
+fn shut_down(engine: &Engine, disk: &dyn Disk) -> Option<Action> {
+    persistence::shut_down_if_due(&mut engine.turn_unless_busy()?, disk)
 }
 
 /// How far a turn has come.

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::listen::{self, Host};
 use super::platform::UnixSocket;
 use super::{driver, link};
-use crate::commands::Action;
+use crate::commands::{Action, shutdown};
 use crate::engine::{Engine, Turn};
 use crate::error::Error;
 use crate::persistence::{self, Disk, Progress, SaveError, SystemDisk};
@@ -297,7 +297,7 @@ async fn serve(
         return;
     }
     let without_end = [
-        tasks.spawn(driver::drive(Arc::clone(&engine), Arc::clone(&disk))),
+        tasks.spawn(driver::drive(Arc::clone(&engine), Arc::clone(&disk), actions.clone())),
         tasks.spawn(load_and_follow(Arc::clone(&engine), load, told.loaded, actions)),
     ];
     let saved = loop {
@@ -314,6 +314,9 @@ async fn serve(
                     tracing::error!("goes on, for a script that has changed data still runs");
                     continue;
                 };
+                if !must && turn.as_server(|ctx| shutdown::waits(ctx, None, false)) {
+                    continue;
+                }
                 match save_before_the_end(&mut turn, &*disk) {
                     Err(_) if !must => {
                         tracing::error!(

@@ -14,10 +14,11 @@ pub use saver::{Next, Saver};
 use std::io;
 use std::path::PathBuf;
 
-use crate::commands::{Action, CommandError, Session, saving};
+use crate::commands::{Action, CommandError, Session, saving, shutdown};
 use crate::engine::{Flow, Turn};
 use crate::rdb::{Recording, warn_of_dropped};
 use crate::resp::Reply;
+use crate::state::Shutdown;
 use crate::store::Walked;
 
 /// Objects that are taken before their bytes are written on, where everybody waits anyway.
@@ -123,6 +124,25 @@ pub fn save_at_shutdown(
     let wanted = !is_loading && asked.unwrap_or(!turn.config().save.is_empty());
     turn.as_server(saving::give_up);
     if wanted { save(turn, disk) } else { Ok(()) }
+}
+
+/// Goes on with a shutdown that waited for replicas, if they have everything or its time is up. What
+/// is left to be done comes back: the server is to end.
+pub fn shut_down_if_due(turn: &mut Turn<'_>, disk: &dyn Disk) -> Option<Action> {
+    let now = turn.now();
+    let server = turn.server();
+    let Shutdown { save, force, .. } =
+        server.shutdown.filter(|_| server.shutdown_due() <= Some(now))?;
+    if server.replicas_lag() {
+        tracing::warn!("shuts down although a replica has not everything");
+    }
+    if save_at_shutdown(turn, disk, save).is_err() && !force {
+        turn.as_server(shutdown::give_up);
+        return None;
+    }
+    // Nothing is written any more.
+    turn.server().shutdown = None;
+    Some(Action::Shutdown { save, now: true, force })
 }
 
 /// Does what a request asked of this layer, in the turn of the request, and writes the reply that is

@@ -174,6 +174,11 @@ impl Replicas {
         self.by_id.values().filter(has).count()
     }
 
+    /// Whether each has the stream up to `offset`.
+    pub fn have_all(&self, offset: Offset) -> bool {
+        self.by_id.values().all(|replica| replica.acked >= offset)
+    }
+
     /// How many are online and were heard of within `max_lag` milliseconds.
     pub fn good(&self, max_lag: Millis, now: Millis) -> usize {
         let good = |replica: &&Replica| replica.is_online() && replica.is_fresh(max_lag, now);

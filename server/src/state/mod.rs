@@ -9,6 +9,7 @@ mod persistence;
 mod pubsub;
 mod script;
 mod scripts;
+mod shutdown;
 mod slowlog;
 mod stats;
 mod waits;
@@ -22,9 +23,10 @@ pub use persistence::{Background, Loading, Persistence};
 pub use pubsub::{PubSub, Subject};
 pub use script::{Running, ScriptWatch};
 pub use scripts::Scripts;
+pub use shutdown::Shutdown;
 pub use slowlog::{SlowRequest, Slowlog};
 pub use stats::{CommandStats, Stats};
-pub use waits::{Pause, Waits};
+pub use waits::{Hold, Pause, Waits};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -65,6 +67,8 @@ pub struct Server {
     pub persistence: Persistence,
     /// Who this server is to others, its replicas, the link to its primary.
     pub replication: Replication,
+    /// A shutdown that waits for replicas.
+    pub shutdown: Option<Shutdown>,
     /// Requests that took long.
     pub slowlog: Slowlog,
     /// Events that took long.
@@ -115,6 +119,7 @@ impl Server {
             effects,
             replication,
             persistence: Persistence::new(clock.now()),
+            shutdown: None,
             slowlog: Slowlog::default(),
             latency: Latency::default(),
             scripts: Scripts::default(),

@@ -12,9 +12,10 @@ use crate::session::{Client, ClientId, Wake};
 pub struct Waits {
     by_deadline: BTreeMap<(Millis, ClientId), Arc<Client>>,
     for_replicas: BTreeMap<ClientId, ForReplicas>,
+    for_shutdown: Vec<Arc<Client>>,
     pause: Option<Pause>,
-    /// FAILOVER holds writes back, whatever CLIENT PAUSE and UNPAUSE say.
-    in_failover: bool,
+    /// What holds writes back, whatever CLIENT PAUSE and UNPAUSE say.
+    holds: Vec<Hold>,
     paused: Vec<Arc<Client>>,
 }
 
@@ -25,6 +26,15 @@ struct ForReplicas {
     /// How many replicas are to have the stream up to where.
     wanted: usize,
     offset: Offset,
+}
+
+/// What holds writes back until replicas have everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// FAILOVER.
+    Failover,
+    /// SHUTDOWN.
+    Shutdown,
 }
 
 /// What CLIENT PAUSE holds back.
@@ -46,6 +56,7 @@ impl Waits {
     pub fn cancel(&mut self, client: ClientId) {
         self.by_deadline.retain(|(_, id), _| *id != client);
         self.for_replicas.remove(&client);
+        self.for_shutdown.retain(|waiting| waiting.id != client);
         self.paused.retain(|paused| paused.id != client);
     }
 
@@ -73,6 +84,16 @@ impl Waits {
         }
     }
 
+    /// `client` waits for the server's end.
+    pub fn add_for_shutdown(&mut self, client: &Arc<Client>) {
+        self.for_shutdown.push(Arc::clone(client));
+    }
+
+    /// Ends all waits for the server's end: it will not come.
+    pub fn end_shutdown(&mut self) {
+        self.for_shutdown.drain(..).for_each(|client| client.wake(Wake::Error));
+    }
+
     /// How many wait with a deadline.
     pub fn len(&self) -> usize {
         self.by_deadline.len()
@@ -94,8 +115,8 @@ impl Waits {
     /// The pause in force at `now`.
     pub fn paused(&self, now: Millis) -> Option<Pause> {
         let by_client = self.pause.filter(|pause| pause.until > now);
-        match (by_client, self.in_failover) {
-            (None, true) => Some(Pause { until: Millis::MAX, all: false }),
+        match (by_client, self.holds.is_empty()) {
+            (None, false) => Some(Pause { until: Millis::MAX, all: false }),
             (by_client, _) => by_client,
         }
     }
@@ -106,9 +127,12 @@ impl Waits {
         self.let_go();
     }
 
-    /// Holds writes back for a FAILOVER, or does so no more.
-    pub fn hold_writes(&mut self, in_failover: bool) {
-        self.in_failover = in_failover;
+    /// Holds writes back, or does so no more.
+    pub fn hold_writes(&mut self, why: Hold, is_on: bool) {
+        self.holds.retain(|hold| *hold != why);
+        if is_on {
+            self.holds.push(why);
+        }
         self.let_go();
     }
 

@@ -263,3 +263,29 @@ fn what_servers_may_see_differently_is_passed_on_as_its_outcome() {
         assert_equal(&mut primary, replica);
     }
 }
+
+/// A replica acknowledges what came before the question, and not the question itself.
+#[test]
+fn who_waits_again_is_not_made_to_wait_for_the_question() {
+    let (mut primary, mut first) = (Node::start(Kind::Ours, &[]), Node::start(Kind::Ours, &[]));
+    first.join(&primary);
+    drop(first);
+    let (id, offset) = (primary.info("master_replid"), primary.number("master_repl_offset"));
+    let mut replica = primary.connect();
+    let answer = replica.call(&["PSYNC", &id, &(offset + 1).to_string()]);
+    assert!(answer.expect("it is answered").to_string().starts_with("CONTINUE"));
+    let mut client = primary.connect();
+    client.call(&["SET", "key", "value"]).expect("it is answered");
+    let written = primary.number("master_repl_offset");
+    client.send(&["WAIT", "1", "0"]).expect("it can be sent");
+    while !replica.read().expect("the stream comes").to_string().contains("GETACK") {}
+    replica.send(&["REPLCONF", "ACK", &written.to_string()]).expect("it can be sent");
+    assert_eq!(client.read().expect("it is answered"), Value::Integer(1));
+    assert_eq!(client.call(&["WAIT", "1", "0"]).expect("it is answered"), Value::Integer(1));
+    // What a transaction writes is there to be waited for when it is over.
+    for request in ["MULTI", "INCR number", "WAIT 1 0"] {
+        client.call(&request.split(' ').collect::<Vec<_>>()).expect("it is answered");
+    }
+    let done = client.call(&["EXEC"]).expect("it is answered");
+    assert_eq!(done.items(), Some(&[Value::Integer(1), Value::Integer(1)][..]));
+}

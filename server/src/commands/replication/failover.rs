@@ -5,6 +5,7 @@ use super::super::{CommandError, Ctx, Done, Outcome};
 use super::role;
 use crate::replication::{Failover, Phase};
 use crate::resp::Args;
+use crate::state::Hold;
 
 /// What FAILOVER was told.
 #[derive(Debug, Default)]
@@ -29,7 +30,7 @@ impl Options {
                 }
                 found.timeout = Some(timeout as u64);
                 at += 2;
-            } else if is(word, "ABORT") && !found.abort {
+            } else if is(word, "ABORT") && args.len() == 2 {
                 found.abort = true;
                 at += 1;
             } else if is(word, "TO") && left >= 2 && found.target.is_none() {
@@ -68,7 +69,7 @@ pub(super) fn failover(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         force,
         phase: Phase::WaitForSync,
     });
-    ctx.server.waits.hold_writes(true);
+    ctx.server.waits.hold_writes(Hold::Failover, true);
     ctx.reply.ok();
     Ok(Outcome::Unchanged)
 }
@@ -151,5 +152,5 @@ pub fn abort(ctx: &mut Ctx<'_>, why: &str) {
 /// Ends a failover: who was held back goes on, with what this server is now.
 pub fn end(ctx: &mut Ctx<'_>) {
     ctx.server.replication.failover = None;
-    ctx.server.waits.hold_writes(false);
+    ctx.server.waits.hold_writes(Hold::Failover, false);
 }

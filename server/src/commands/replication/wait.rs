@@ -2,6 +2,7 @@
 
 use super::super::args::{int, parse_int};
 use super::super::{Action, CommandError, Ctx, Done, Outcome, Session};
+use crate::replication::Offset;
 use crate::resp::Args;
 use crate::session::Waiting;
 use crate::state::Server;
@@ -22,7 +23,7 @@ pub(super) fn wait(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         ctx.reply.len(acked);
         return Ok(Outcome::Unchanged);
     }
-    let (client, offset) = (&ctx.session.client, ctx.session.written);
+    let (client, offset) = (&ctx.session.client, written(ctx.server, ctx.session));
     ctx.server.waits.add_for_replicas(client, wanted as usize, offset);
     if timeout > 0 {
         ctx.server.waits.add(client, ctx.now.saturating_add(timeout as u64));
@@ -34,7 +35,13 @@ pub(super) fn wait(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 /// How many replicas have all that this session has written.
 pub fn acked_writes(server: &Server, session: &Session) -> usize {
-    server.replication.replicas.acked(session.written)
+    server.replication.replicas.acked(written(server, session))
+}
+
+/// Up to where a replica must have the stream to have what this session has written. What it wrote
+/// before another history began is in nobody's stream.
+fn written(server: &Server, session: &Session) -> Offset {
+    session.written.min(server.effects.stream.offset())
 }
 
 /// Asks all replicas how far they are, unless they have still to answer that. Nothing is added to
