@@ -267,16 +267,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.join_copy();
             let Some(feed) = self.session.feed() else { return true };
             let fed = feed.fill(out, FED_AT_ONCE);
-            let is_copying = feed.is_copying();
+            if feed.is_copying() {
+                // The copy is made as it is taken.
+                self.engine.wake_driver();
+            }
             match fed {
                 Fed::Over => self.closing = true,
                 Fed::CutOff => return false,
                 Fed::Going if out.is_empty() && !feed.has_more(cx.waker()) => return true,
                 Fed::Going => {}
-            }
-            if is_copying {
-                // The copy is made as it is taken.
-                self.engine.wake_driver();
             }
             self.send(cx, out);
             if self.closing {

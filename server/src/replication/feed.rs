@@ -2,6 +2,7 @@
 
 use std::task::Waker;
 
+use super::spool::{End, Spool};
 use super::{CopyReader, MARK, Progress, Reader, SharedProgress};
 
 /// What is still to be sent to one replica.
@@ -27,12 +28,18 @@ struct Copying {
     /// What stands before it.
     head: Vec<u8>,
     copy: CopyReader,
-    /// Where its end is marked; None: its size stands before it, so all of it is kept until that is
-    /// known.
-    mark: Option<[u8; MARK]>,
-    kept: Vec<u8>,
+    form: Form,
     after: AfterCopy,
     stream: Reader,
+}
+
+/// How a replica is told where a copy ends.
+#[derive(Debug)]
+pub enum Form {
+    /// By a mark behind its last byte.
+    Marked([u8; MARK]),
+    /// By its size before the first: it waits until that is known.
+    Sized(Spool),
 }
 
 /// What follows a copy of the data.
@@ -76,11 +83,11 @@ impl Feed {
         &mut self,
         head: Vec<u8>,
         (copy, stream): (CopyReader, Reader),
-        mark: Option<[u8; MARK]>,
+        form: Form,
         after: AfterCopy,
     ) {
         self.progress.set(Progress::Copying);
-        let copying = Copying { head, copy, mark, kept: Vec::new(), after, stream };
+        let copying = Copying { head, copy, form, after, stream };
         self.stage = Stage::Copying(Box::new(copying));
     }
 
@@ -105,7 +112,7 @@ impl Feed {
     pub fn fill(&mut self, out: &mut Vec<u8>, most: usize) -> Fed {
         let before = out.len();
         if let Stage::Copying(copying) = &mut self.stage {
-            match copying.fill(out, most) {
+            match copying.fill(out, most, &self.progress) {
                 Fed::Going => {}
                 Fed::Over => self.end_copy(),
                 Fed::CutOff => return Fed::CutOff,
@@ -164,7 +171,7 @@ impl Feed {
         match &self.stage {
             // Whoever begins the copy nudges the connection.
             Stage::Waiting => false,
-            Stage::Copying(copying) => copying.copy.wait(waker),
+            Stage::Copying(copying) => copying.has_more(waker),
             // The request that says so comes over the same connection.
             Stage::Streaming(_) if self.progress.get() != Progress::Online => false,
             Stage::Streaming(stream) => stream.wait(waker),
@@ -175,24 +182,61 @@ impl Feed {
 
 impl Copying {
     /// Over: the copy has been sent.
-    fn fill(&mut self, out: &mut Vec<u8>, most: usize) -> Fed {
+    fn fill(&mut self, out: &mut Vec<u8>, most: usize, progress: &SharedProgress) -> Fed {
         out.append(&mut self.head);
-        let into = if self.mark.is_some() { &mut *out } else { &mut self.kept };
-        if !self.copy.read(into, most) {
-            return Fed::CutOff;
-        }
-        if !self.copy.is_over() {
-            return Fed::Going;
-        }
-        match self.mark {
-            Some(mark) => out.extend_from_slice(&mark),
-            None => {
-                out.extend_from_slice(format!("${}\r\n", self.kept.len()).as_bytes());
-                out.append(&mut self.kept);
+        match &self.form {
+            Form::Marked(mark) => fill_marked(&mut self.copy, mark, out, most),
+            Form::Sized(spool) => {
+                // Whoever waits for its size is told that it comes.
+                if progress.take_keepalive() && !self.copy.is_over() {
+                    out.push(b'\n');
+                }
+                fill_sized(&mut self.copy, spool, out, most)
             }
         }
-        Fed::Over
     }
+
+    /// See [`Feed::has_more`].
+    fn has_more(&self, waker: &Waker) -> bool {
+        match &self.form {
+            Form::Marked(_) => self.copy.wait(waker),
+            Form::Sized(spool) if self.copy.is_over() => spool.is_ready(waker),
+            Form::Sized(spool) => spool.is_ready(waker) && self.copy.wait(waker),
+        }
+    }
+}
+
+fn fill_marked(copy: &mut CopyReader, mark: &[u8], out: &mut Vec<u8>, most: usize) -> Fed {
+    if !copy.read(out, most) {
+        return Fed::CutOff;
+    }
+    if !copy.is_over() {
+        return Fed::Going;
+    }
+    out.extend_from_slice(mark);
+    Fed::Over
+}
+
+fn fill_sized(copy: &mut CopyReader, spool: &Spool, out: &mut Vec<u8>, most: usize) -> Fed {
+    match spool.read(out) {
+        Some(End::Over) => return Fed::Over,
+        Some(End::Failed) => return Fed::CutOff,
+        None => {}
+    }
+    if copy.is_over() || !spool.is_ready(Waker::noop()) {
+        return Fed::Going;
+    }
+    let mut piece = Vec::new();
+    if !copy.read(&mut piece, most) {
+        return Fed::CutOff;
+    }
+    if !piece.is_empty() {
+        spool.write(piece);
+    }
+    if copy.is_over() {
+        spool.end();
+    }
+    Fed::Going
 }
 
 #[cfg(test)]
@@ -218,7 +262,7 @@ mod tests {
         out: Vec<u8>,
     }
 
-    fn scene(mark: Option<[u8; MARK]>, after: AfterCopy) -> Scene {
+    fn scene(form: Form, after: AfterCopy) -> Scene {
         let (writer, keyspace) = (Writer::new(Version::V10, true), Keyspace::new(1));
         let recording = Arc::new(Mutex::new(Recording::begin(writer, &keyspace, &[], &[], 1)));
         let mut copy = Copy::new(recording, (ReplicationId::NONE, 6), [b'm'; MARK], false);
@@ -229,7 +273,7 @@ mod tests {
         let progress = SharedProgress::default();
         let mut feed = Feed::waiting(progress.clone());
         let readers = copy.accept(REPLICA).expect("it was invited");
-        feed.copy(b"head".to_vec(), readers, mark, after);
+        feed.copy(b"head".to_vec(), readers, form, after);
         Scene { copy, stream, feed, progress, out: Vec::new() }
     }
 
@@ -262,21 +306,28 @@ mod tests {
 
     #[test]
     fn the_stream_follows_a_copy_whose_size_is_known() {
-        let mut scene = scene(None, AfterCopy::Stream);
+        let path = std::env::temp_dir().join(format!("cloakroom-feed-{}", std::process::id()));
+        let mut scene = scene(Form::Sized(Spool::begin(path)), AfterCopy::Stream);
         scene.stream.append(b"after", 0);
         scene.copy.hand_on();
         scene.drain();
         assert_eq!((&scene.out[..], scene.progress.get()), (&b"head"[..], Progress::Copying));
+        scene.progress.keep_alive();
+        assert_eq!(scene.fill(), Fed::Going);
         scene.copy.end();
+        // The spool's thread takes its time.
+        while scene.progress.get() == Progress::Copying {
+            assert_eq!(scene.fill(), Fed::Going);
+        }
         scene.drain();
-        let expected = [b"head$18\r\n", FILE, b"after"].concat();
+        let expected = [b"head\n$18\r\n", FILE, b"after"].concat();
         assert_eq!((scene.out, scene.progress.get()), (expected, Progress::Online));
     }
 
     #[test]
     fn a_replica_that_looks_for_a_mark_is_given_time_to_find_it() {
         let mark = [b'm'; MARK];
-        let mut scene = scene(Some(mark), AfterCopy::StreamWhenAcked);
+        let mut scene = scene(Form::Marked(mark), AfterCopy::StreamWhenAcked);
         scene.stream.append(b"after", 0);
         scene.feed.acked();
         scene.copy.end();
@@ -293,21 +344,21 @@ mod tests {
 
     #[test]
     fn sending_ends_with_the_copy_or_at_the_limit() {
-        let mut only_data = scene(Some([b'm'; MARK]), AfterCopy::Nothing);
+        let mut only_data = scene(Form::Marked([b'm'; MARK]), AfterCopy::Nothing);
         only_data.copy.end();
         let fed = std::iter::repeat_with(|| only_data.fill()).find(|fed| *fed != Fed::Going);
         assert_eq!(fed, Some(Fed::Over));
-        let mut slow = scene(Some([b'm'; MARK]), AfterCopy::StreamWhenAcked);
+        let mut slow = scene(Form::Marked([b'm'; MARK]), AfterCopy::StreamWhenAcked);
         slow.copy.end();
         slow.drain();
         slow.stream.append(&[b'x'; 2001], 0);
         assert_eq!((slow.fill(), slow.feed.is_cut_off(Waker::noop())), (Fed::CutOff, true));
-        let mut stuck = scene(Some([b'm'; MARK]), AfterCopy::StreamWhenAcked);
+        let mut stuck = scene(Form::Marked([b'm'; MARK]), AfterCopy::StreamWhenAcked);
         stuck.copy.hand_on();
         assert!(stuck.fill() == Fed::Going && !stuck.feed.is_cut_off(Waker::noop()));
         stuck.stream.append(&[b'x'; 2001], 0);
         assert!(stuck.feed.is_cut_off(Waker::noop()), "its copy is of no use without the stream");
-        let mut given_up = scene(Some([b'm'; MARK]), AfterCopy::StreamWhenAcked);
+        let mut given_up = scene(Form::Marked([b'm'; MARK]), AfterCopy::StreamWhenAcked);
         given_up.copy.give_up();
         assert_eq!(given_up.fill(), Fed::CutOff);
     }

@@ -16,19 +16,21 @@ mod id;
 mod payload;
 mod replicas;
 mod role;
+mod spool;
 mod stream;
 
 pub use backlog::{Backlog, Reader};
 pub use bell::Bell;
 pub use copy::{Copy, CopyReader};
 pub use failover::{Failover, Phase};
-pub use feed::{AfterCopy, Fed, Feed};
+pub use feed::{AfterCopy, Fed, Feed, Form};
 pub use handshake::{Answer, Handshake, Introduction, Refusal};
 pub use history::History;
 pub use id::ReplicationId;
 pub use payload::{MARK, Payload, Taken};
 pub use replicas::{Progress, Replica, Replicas, SharedProgress};
 pub use role::{LinkStage, Role, Upstream};
+pub use spool::Spool;
 pub use stream::Stream;
 
 use std::sync::Arc;

@@ -53,22 +53,23 @@ fn end_silent_replicas(ctx: &mut Ctx<'_>) {
     }
 }
 
-/// Gives a sign of life to replicas that wait for a copy of the data, and has the first come for it
+/// Gives a sign of life to replicas that wait for a copy of the data or its size, and has the first come for it
 /// when one can be made.
 fn nudge_waiting(ctx: &mut Ctx<'_>, keep_alive: bool) {
     let Server { replication, clients, .. } = &*ctx.server;
     let mut can_begin = copies::can_begin(ctx.server);
     for (id, replica) in replication.replicas.iter() {
-        if replica.progress.get() != Progress::Waiting {
-            continue;
-        }
+        let begins = match replica.progress.get() {
+            Progress::Waiting => std::mem::take(&mut can_begin),
+            Progress::Copying => false,
+            _ => continue,
+        };
         if keep_alive {
             replica.progress.keep_alive();
         }
-        if let Some(client) = clients.get(id).filter(|_| keep_alive || can_begin) {
+        if let Some(client) = clients.get(id).filter(|_| keep_alive || begins) {
             client.nudge();
         }
-        can_begin = false;
     }
 }
 

@@ -4,6 +4,7 @@
 //! saved or copied for others, waits; those that wait for the same form get the same copy.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -13,7 +14,7 @@ use super::place::place;
 use super::sync::{address, attach, peer};
 use crate::rdb::{Recording, Timed, Version, Writer, version_for};
 use crate::replication::{
-    AfterCopy, Copy, CopyReader, Feed, Progress, Reader, Replica, SharedProgress,
+    AfterCopy, Copy, CopyReader, Feed, Form, Progress, Reader, Replica, SharedProgress, Spool,
 };
 use crate::session::End;
 use crate::state::Server;
@@ -66,24 +67,33 @@ pub fn join(ctx: &mut Ctx<'_>) {
     let Some(copy) = &mut ctx.server.replication.copy else { return };
     let Some(readers) = copy.accept(id) else { return };
     let (replid, offset, mark) = (copy.id, copy.offset, copy.mark);
+    let file = temporary(ctx.server, id);
     let peer = peer(ctx.session);
     let mut head = Vec::new();
     if peer.speaks_psync {
         head = format!("+FULLRESYNC {replid} {offset}\r\n").into_bytes();
     }
-    let mark = peer.takes_marked.then_some(mark);
-    if let Some(mark) = mark {
+    let form = if peer.takes_marked {
         head.extend([b"$EOF:", &mark[..], b"\r\n"].concat());
-    }
-    let after = match (peer.wants_data_only, mark) {
-        (true, _) => AfterCopy::Nothing,
-        (false, Some(_)) => AfterCopy::StreamWhenAcked,
-        (false, None) => AfterCopy::Stream,
+        Form::Marked(mark)
+    } else {
+        Form::Sized(Spool::begin(file))
+    };
+    let after = match &form {
+        _ if peer.wants_data_only => AfterCopy::Nothing,
+        Form::Marked(_) => AfterCopy::StreamWhenAcked,
+        Form::Sized(_) => AfterCopy::Stream,
     };
     let readers: (CopyReader, Reader) = readers;
     if let Some(feed) = &mut peer.feed {
-        feed.copy(head, readers, mark, after);
+        feed.copy(head, readers, form, after);
     }
+}
+
+/// Where a copy waits whose size must be known before it is sent to this replica.
+fn temporary(server: &Server, replica: u64) -> PathBuf {
+    let name = format!("temp-{}-{}-copy-{replica}.rdb", std::process::id(), &server.run_id[..8]);
+    Path::new(&server.config.dir).join(name)
 }
 
 /// Whether a snapshot of the data can be taken now.
