@@ -292,3 +292,30 @@ fn proto_max_reply_len() {
     let fits = "x".repeat(MIB - 100);
     assert_eq!(server.must(&["ECHO", &fits]), Value::Bulk(fits.into_bytes()));
 }
+
+/// Lua lends the server but some thousand values at once: neither what a script is given nor what
+/// it returns may end there, and nothing that nests may take the thread's stack.
+#[test]
+fn values_of_scripts() {
+    const MANY: usize = 100_000;
+    let mut server = Watched::start(&[]);
+    let many = vec!["x"; MANY];
+    let echo = [&["EVAL", "return {#ARGV, ARGV}", "0"][..], &many[..]].concat();
+    let echoed = server.must(&echo);
+    let Value::Array(parts) = &echoed else { panic!("{echoed}") };
+    assert_eq!(parts[0], Value::Integer(MANY as i64));
+    assert!(matches!(&parts[1], Value::Array(all) if all.len() == MANY));
+    let map =
+        "redis.setresp(3) local m = {} for i = 1, 20000 do m['f' .. i] = i end return {map = m}";
+    assert!(matches!(server.must(&["EVAL", map, "0"]), Value::Array(all) if all.len() == 40_000));
+    for deep in [
+        "cjson.decode_max_depth(1e9) return cjson.decode(string.rep('[', 1e6))",
+        "cjson.encode_max_depth(1e9) local t = {} for _ = 1, 1e5 do t = {t} end return cjson.encode(t)",
+        "return cmsgpack.unpack(string.rep('\\145', 1e6))",
+    ] {
+        let mut wire = server.connect();
+        let reply = wire.call(&["EVAL", deep, "0"]).expect("an answer");
+        assert!(reply.is_error(), "{deep}: {reply}");
+    }
+    server.must(&["PING"]);
+}

@@ -45,7 +45,6 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec::new("AUTH", -2, auth)
         .fast()
         .flags(ANYTIME)
-        .flags(Flags::SKIP_MONITOR.with(Flags::SKIP_SLOWLOG))
         .of(Categories::CONNECTION)
         .doc("[username] password", "Authenticates the connection."),
     Spec::new("HELLO", -1, hello)

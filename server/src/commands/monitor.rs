@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::slowlog::{REDACTED, is_secret};
 use super::spec::Flags;
 use super::{Command, Ctx, Done, Outcome, Spec};
 use crate::resp::Args;
@@ -33,19 +34,19 @@ pub fn feed(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
 fn show(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
     let flags = command.spec.flags;
     if !flags.has(Flags::SKIP_MONITOR) && !flags.has(Flags::ADMIN) {
-        feed_now(ctx, args);
+        feed_now(ctx, command, args);
     }
 }
 
 /// Shows a request whatever its flags: a script before the commands that it calls.
-pub(super) fn feed_now(ctx: &mut Ctx<'_>, args: Args<'_>) {
+pub(super) fn feed_now(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
     let now = ctx.clock.now_micros();
     let from = if ctx.session.in_script { "lua" } else { ctx.session.client.addr.as_str() };
     let mut line =
         format!("+{}.{:06} [{} {from}]", now / 1_000_000, now % 1_000_000, ctx.session.db);
-    for arg in args.iter() {
+    for (at, arg) in args.iter().enumerate() {
         line.push(' ');
-        quote(arg, &mut line);
+        quote(if is_secret(command, args, at) { REDACTED } else { arg }, &mut line);
     }
     line.push_str("\r\n");
     // Redis counts monitors as normal clients, which by default may fall behind without end; here

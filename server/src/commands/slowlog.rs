@@ -38,30 +38,30 @@ const DEFAULT_COUNT: i64 = 10;
 pub fn note(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>, took: Micros) {
     let slow = ctx.server.config.slowlog_log_slower_than;
     if slow >= 0 && took >= slow as u64 && !command.spec.flags.has(Flags::SKIP_SLOWLOG) {
-        keep(ctx, args, took);
+        keep(ctx, command, args, took);
     }
 }
 
 #[cold]
-fn keep(ctx: &mut Ctx<'_>, args: Args<'_>, took: Micros) {
+fn keep(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>, took: Micros) {
     let most = ctx.server.config.slowlog_max_len as usize;
     let request = SlowRequest {
         id: 0,
         at: ctx.now / 1000,
         took,
-        args: shorten(args),
+        args: shorten(command, args),
         addr: ctx.session.client.addr.clone(),
         name: ctx.session.name.clone(),
     };
     ctx.server.slowlog.add(request, most);
 }
 
-fn shorten(args: Args<'_>) -> Vec<Vec<u8>> {
+fn shorten(command: Command, args: Args<'_>) -> Vec<Vec<u8>> {
     let shown = if args.len() > KEPT_ARGUMENTS { KEPT_ARGUMENTS - 1 } else { args.len() };
     let mut kept: Vec<Vec<u8>> = args.first(shown).iter().map(shorten_one).collect();
     for (at, arg) in kept.iter_mut().enumerate() {
-        if is_secret(args, at) {
-            *arg = b"(redacted)".to_vec();
+        if is_secret(command, args, at) {
+            *arg = REDACTED.to_vec();
         }
     }
     if shown < args.len() {
@@ -73,8 +73,11 @@ fn shorten(args: Args<'_>) -> Vec<Vec<u8>> {
 /// Settings whose values are passwords.
 const SECRET_SETTINGS: &[&str] = &["requirepass", "masterauth", "masteruser", "tls-key-file-pass"];
 
-/// Whether an argument tells a password: it is not kept.
-fn is_secret(args: Args<'_>, at: usize) -> bool {
+/// What stands for a password.
+pub(super) const REDACTED: &[u8] = b"(redacted)";
+
+/// Whether an argument tells a password: it is neither kept nor shown.
+pub(super) fn is_secret(command: Command, args: Args<'_>, at: usize) -> bool {
     let is_at = |at: usize, word: &str| args.get(at).is_some_and(|arg| is(arg, word));
     if is_at(0, "ACL") {
         return is_at(1, "SETUSER") && at >= 2;
@@ -83,7 +86,11 @@ fn is_secret(args: Args<'_>, at: usize) -> bool {
         return at >= 3 && at % 2 == 1 && SECRET_SETTINGS.iter().any(|name| is_at(at - 1, name));
     }
     let follows = |back: usize| at >= back && is_at(at - back, "AUTH");
-    is_at(0, "HELLO") && at > 2 && (follows(1) || follows(2))
+    match command.spec.name {
+        "AUTH" => at > 0,
+        "HELLO" => at > 2 && (follows(1) || follows(2)),
+        _ => false,
+    }
 }
 
 fn shorten_one(arg: &[u8]) -> Vec<u8> {

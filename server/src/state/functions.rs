@@ -92,6 +92,13 @@ impl Functions {
         self.libraries().map(|library| Arc::clone(&library.code)).collect()
     }
 
+    /// Bytes of the libraries' code and of all names.
+    pub fn bytes(&self) -> usize {
+        let code: usize =
+            self.libraries().map(|library| library.name.len() + library.code.len()).sum();
+        code + self.owners.iter().map(|(name, owner)| name.len() + owner.len()).sum::<usize>()
+    }
+
     /// How many functions there are in all libraries.
     pub fn count(&self) -> usize {
         self.owners.len()

@@ -4,16 +4,24 @@ use std::any::Any;
 
 /// An interpreter that nothing runs in, if one was made.
 #[derive(Debug, Default)]
-pub struct KeptInterpreter(Option<Box<dyn Any + Send>>);
+pub struct KeptInterpreter {
+    interpreter: Option<Box<dyn Any + Send>>,
+    bytes: usize,
+}
 
 impl KeptInterpreter {
     /// Takes the interpreter out, if one was put in.
     pub fn take<I: Any>(&mut self) -> Option<I> {
-        self.0.take()?.downcast().ok().map(|interpreter| *interpreter)
+        self.interpreter.take()?.downcast().ok().map(|interpreter| *interpreter)
     }
 
-    /// Puts the interpreter in until the next run.
-    pub fn put<I: Any + Send>(&mut self, interpreter: I) {
-        self.0 = Some(Box::new(interpreter));
+    /// Puts the interpreter in until the next run; it holds so many bytes.
+    pub fn put<I: Any + Send>(&mut self, interpreter: I, bytes: usize) {
+        *self = KeptInterpreter { interpreter: Some(Box::new(interpreter)), bytes };
+    }
+
+    /// The bytes that it held after its last run; 0 before the first.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 }

@@ -42,6 +42,11 @@ impl Scripts {
         self.by_digest.is_empty()
     }
 
+    /// Bytes of all texts and digests.
+    pub fn bytes(&self) -> usize {
+        self.by_digest.iter().map(|(digest, script)| digest.len() + script.text.len()).sum()
+    }
+
     /// Keeps a script for good (SCRIPT LOAD).
     pub fn load(&mut self, digest: String, text: &[u8]) {
         if let Some(script) = self.by_digest.get_mut(&digest) {

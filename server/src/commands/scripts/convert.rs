@@ -107,18 +107,18 @@ impl Writer<'_, '_> {
             return;
         }
         if let Ok(Value::Table(map)) = table.raw_get("map") {
-            let pairs: Vec<(Value, Value)> = map.pairs().filter_map(Result::ok).collect();
-            reply.map(pairs.len());
-            for (key, value) in pairs {
+            reply.map(map.pairs::<Value, Value>().count());
+            for (key, value) in map.pairs::<Value, Value>().filter_map(Result::ok) {
                 self.write(&key, depth + 1);
                 self.write(&value, depth + 1);
             }
             return;
         }
         if let Ok(Value::Table(set)) = table.raw_get("set") {
-            let members: Vec<(Value, Value)> = set.pairs().filter_map(Result::ok).collect();
-            reply.set(members.len());
-            members.iter().for_each(|(member, _)| self.write(member, depth + 1));
+            reply.set(set.pairs::<Value, Value>().count());
+            for (member, _) in set.pairs::<Value, Value>().filter_map(Result::ok) {
+                self.write(&member, depth + 1);
+            }
             return;
         }
         if let Some(text) = text_field(table, "big_number") {
@@ -136,12 +136,14 @@ impl Writer<'_, '_> {
             reply.verbatim(text);
             return;
         }
-        let elements: Vec<Value> = (1..)
-            .map(|at| table.raw_get::<Value>(at).unwrap_or(Value::Nil))
-            .take_while(|value| !value.is_nil())
-            .collect();
-        reply.array(elements.len());
-        elements.iter().for_each(|element| self.write(element, depth + 1));
+        // One at a time: Lua lends but some thousand values at once.
+        let elements = || {
+            (1..)
+                .map(|at| table.raw_get::<Value>(at).unwrap_or(Value::Nil))
+                .take_while(|value| !value.is_nil())
+        };
+        reply.array(elements().count());
+        elements().for_each(|element| self.write(&element, depth + 1));
     }
 }
 

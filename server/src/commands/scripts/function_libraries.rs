@@ -3,7 +3,7 @@
 
 use super::super::{CommandError, Ctx};
 use super::interpreter::{self, Registered};
-use crate::config::split_words;
+use super::shebang::{self, Broken, Shebang};
 use crate::state::Library;
 
 /// What becomes of the libraries that are there when others are restored.
@@ -79,15 +79,14 @@ pub(super) fn clear(ctx: &mut Ctx<'_>) {
 
 /// A library's name, from the first line of its code, `#!lua name=NAME`, and the rest.
 fn read_head(code: &[u8]) -> Result<(String, &[u8]), CommandError> {
-    let invalid = || CommandError::new("ERR Invalid library metadata");
-    if !code.starts_with(b"#!") {
-        return Err(CommandError::new("ERR Missing library metadata"));
-    }
-    let end = code.iter().position(|byte| *byte == b'\n').ok_or_else(invalid)?;
-    let words = split_words(&String::from_utf8_lossy(&code[..end])).ok_or_else(invalid)?;
-    let (engine, options) = words.split_first().ok_or_else(invalid)?;
+    let Shebang { engine, options, body } = shebang::read(code).map_err(|broken| {
+        CommandError::new(match broken {
+            Broken::Missing => "ERR Missing library metadata",
+            Broken::Endless | Broken::Unquoted => "ERR Invalid library metadata",
+        })
+    })?;
     let mut name = None;
-    for word in options {
+    for word in &options {
         match word.split_at_checked(5) {
             Some((key, value)) if key.eq_ignore_ascii_case("name=") => {
                 if name.replace(value.to_owned()).is_some() {
@@ -106,11 +105,11 @@ fn read_head(code: &[u8]) -> Result<(String, &[u8]), CommandError> {
     if name.is_empty() || !name.bytes().all(is_plain) {
         return Err(CommandError::new(BAD_NAME));
     }
-    let engine = engine.strip_prefix("#!").unwrap_or(engine);
+    let engine = engine.strip_prefix("#!").unwrap_or(&engine);
     if !engine.eq_ignore_ascii_case("lua") {
         return Err(CommandError::new(format!("ERR Engine '{engine}' not found")));
     }
-    Ok((name, &code[end..]))
+    Ok((name, body))
 }
 
 /// Runs the code of a library.

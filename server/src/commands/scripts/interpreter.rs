@@ -4,9 +4,12 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use mlua::{Function, HookTriggers, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState};
+use mlua::{
+    Function, HookTriggers, IntoLua, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState,
+};
 
 use super::super::{CommandError, Ctx, Flags, script_session};
+use super::shebang::{self, Broken, Shebang};
 use super::{convert, libraries};
 use crate::resp::{Args, OwnedRequest, Protocol};
 use crate::state::{KeptInterpreter, Running, ScriptFlags, ScriptWatch};
@@ -149,7 +152,8 @@ fn with<R>(
     let memory = ctx.server.config.lua_memory_limit as usize;
     let done = interpreter.lua.set_memory_limit(memory).and_then(|_| act(ctx, &interpreter));
     let tidied = tidy(&interpreter.lua, memory, &ctx.server.script);
-    kept(ctx, kind).put(interpreter);
+    let bytes = interpreter.lua.used_memory();
+    kept(ctx, kind).put(interpreter, bytes);
     tidied.and(done).map_err(internal)
 }
 
@@ -206,27 +210,28 @@ pub(super) fn forget(ctx: &mut Ctx<'_>, digest: &str) -> Result<(), CommandError
 type Declared<'t> = (Option<ScriptFlags>, &'t [u8]);
 
 fn declared(text: &[u8]) -> Result<Declared<'_>, String> {
-    if !text.starts_with(b"#!") {
-        return Ok((None, text));
-    }
-    let end = text.iter().position(|byte| *byte == b'\n').ok_or("ERR Invalid script shebang")?;
-    let line = String::from_utf8_lossy(&text[..end]).into_owned();
-    let mut words = line.split_whitespace();
-    let engine = words.next().unwrap_or_default();
+    let Shebang { engine, options, body } = match shebang::read(text) {
+        Ok(shebang) => shebang,
+        Err(Broken::Missing) => return Ok((None, text)),
+        Err(Broken::Endless) => return Err("ERR Invalid script shebang".to_owned()),
+        Err(Broken::Unquoted) => return Err("ERR Invalid engine in script shebang".to_owned()),
+    };
     if engine != "#!lua" {
         return Err(format!("ERR Unexpected engine in script shebang: {engine}"));
     }
     let mut all = ScriptFlags::default();
-    for word in words {
+    for word in &options {
         let Some(flags) = word.strip_prefix("flags=") else {
             return Err(format!("ERR Unknown lua shebang option: {word}"));
         };
-        for flag in flags.split(',').filter(|flag| !flag.is_empty()) {
+        for flag in flags.split(',').filter(|_| !flags.is_empty()) {
+            // Here, other than where functions are registered, capitals are another flag.
+            let known = ScriptFlags::named(flag).filter(|_| flag == flag.to_ascii_lowercase());
             let unknown = || format!("ERR Unexpected flag in script shebang: {flag}");
-            all = all.with(ScriptFlags::named(flag).ok_or_else(unknown)?);
+            all = all.with(known.ok_or_else(unknown)?);
         }
     }
-    Ok((Some(all), &text[end..]))
+    Ok((Some(all), body))
 }
 
 /// What a script declares; None: nothing.
@@ -327,6 +332,15 @@ pub(super) fn run(
 
 type Ran = Result<bool, CommandError>;
 
+/// Bytes that become a string of Lua where they go.
+struct Bytes<'b>(&'b [u8]);
+
+impl IntoLua for Bytes<'_> {
+    fn into_lua(self, lua: &Lua) -> mlua::Result<Value> {
+        lua.create_string(self.0).map(Value::String)
+    }
+}
+
 /// What the prelude asks the server for beside `redis.call`, which is 1.
 const CHECK: u8 = 2;
 const SET_PROTOCOL: u8 = 3;
@@ -334,10 +348,8 @@ const SET_PROTOCOL: u8 = 3;
 fn execute(interpreter: &Interpreter, ctx: &mut Ctx<'_>, what: Call<'_>) -> mlua::Result<Ran> {
     let Interpreter { lua, raw, .. } = interpreter;
     let Call { kind, name, keys, args, read_only, .. } = what;
-    let list = |args: Args<'_>| -> mlua::Result<Table> {
-        let strings: mlua::Result<Vec<_>> = args.iter().map(|arg| lua.create_string(arg)).collect();
-        lua.create_sequence_from(strings?)
-    };
+    // One at a time: Lua lends but some thousand values at once.
+    let list = |args: Args<'_>| lua.create_sequence_from(args.iter().map(Bytes));
     let memory = ctx.server.config.lua_memory_limit as usize;
     let (keys, args) = freely(lua, memory, || Ok((list(keys)?, list(args)?)))?;
     let mut session = script_session(ctx.session);

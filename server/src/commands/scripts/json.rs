@@ -2,35 +2,40 @@
 
 use std::sync::Arc;
 
-use mlua::{LightUserData, Lua, MultiValue, Table, Value};
+use mlua::{Lua, MultiValue, Table, Value};
 use parking_lot::Mutex;
 
-use super::decode::{Nothing, to_lua};
+use super::json_decode::{Failure, Rules, decode, null};
+use super::json_encode::encode;
+use super::nest::DEEPEST;
 use crate::state::ScriptWatch;
 
 /// What a script may set; each `cjson.new()` has its own.
 #[derive(Debug, Clone)]
-struct Settings {
+pub(super) struct Settings {
     /// An array with gaps that are too large becomes an object instead of an error.
-    converts_sparse: bool,
+    pub(super) converts_sparse: bool,
     /// An array is too sparse with more than so many places for an element; 0: none is.
-    sparse_ratio: u32,
+    pub(super) sparse_ratio: u32,
     /// Up to this length none is.
-    sparse_safe: u32,
+    pub(super) sparse_safe: u32,
     /// How deep what is written may nest.
-    encode_depth: u32,
+    pub(super) encode_depth: u32,
     /// How deep what is read may nest.
     decode_depth: u32,
     /// What becomes of numbers for which JSON has no form.
-    invalid: Invalid,
+    pub(super) invalid: Invalid,
+    /// Whether such numbers are read.
+    takes_invalid: bool,
     /// Significant digits of a number.
-    precision: u32,
+    pub(super) precision: u32,
     /// No buffer is kept from one call to the next here; what was asked for is answered all the same.
     keeps_buffer: bool,
 }
 
+/// What becomes of a number for which JSON has no form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Invalid {
+pub(super) enum Invalid {
     Refuse,
     Null,
     Write,
@@ -45,8 +50,18 @@ impl Default for Settings {
             encode_depth: 1000,
             decode_depth: 1000,
             invalid: Invalid::Refuse,
+            takes_invalid: true,
             precision: 14,
             keeps_buffer: true,
+        }
+    }
+}
+
+impl Settings {
+    fn rules(&self) -> Rules {
+        Rules {
+            deepest: (self.decode_depth as usize).min(DEEPEST),
+            takes_invalid_numbers: self.takes_invalid,
         }
     }
 }
@@ -73,7 +88,7 @@ impl Maker {
     fn library(&self, lua: &Lua) -> mlua::Result<Table> {
         let cjson = lua.create_table()?;
         let settings = Shared::default();
-        cjson.set("null", Value::LightUserData(LightUserData(std::ptr::null_mut())))?;
+        cjson.set("null", null())?;
         cjson.set("_NAME", "cjson")?;
         cjson.set("_VERSION", "2.1.0")?;
         let maker = self.clone();
@@ -101,6 +116,11 @@ impl Maker {
             settings.keeps_buffer = given.flag(0, settings.keeps_buffer)?;
             given.end(1)?;
             Ok(vec![Value::Boolean(settings.keeps_buffer)])
+        })?;
+        self.set(lua, &cjson, "decode_invalid_numbers", &settings, |settings, given| {
+            settings.takes_invalid = given.flag(0, settings.takes_invalid)?;
+            given.end(1)?;
+            Ok(vec![Value::Boolean(settings.takes_invalid)])
         })?;
         let invalid = |settings: &mut Settings, given: &Given| -> Refused<Invalid> {
             if given.word(0).as_deref() == Some("null") {
@@ -131,33 +151,33 @@ impl Maker {
     fn coding(&self, lua: &Lua, cjson: &Table, settings: &Shared) -> mlua::Result<()> {
         let (failed, watch, shared) =
             (self.failure.clone(), Arc::clone(&self.watch), Arc::clone(settings));
+        let next: mlua::Function = lua.globals().get("next")?;
         cjson.set(
             "encode",
-            lua.create_function(move |lua, value: Value| {
+            lua.create_function(move |lua, args: MultiValue| {
                 let settings = shared.lock().clone();
-                let mut encoder = Encoder { out: Vec::new(), watch: &watch, settings };
-                match encoder.encode(&value, 0) {
-                    Ok(()) => Ok((Value::String(lua.create_string(encoder.out)?), None)),
+                let given = Given { function: "encode", args };
+                let written =
+                    given.only().and_then(|value| encode(value, &settings, &next, &watch));
+                match written {
+                    Ok(text) => Ok((Value::String(lua.create_string(text)?), None)),
                     Err(why) => Ok((Value::Table(failed.clone()), Some(why))),
                 }
             })?,
         )?;
-        let (failed, shared) = (self.failure.clone(), Arc::clone(settings));
+        let (failed, watch, shared) =
+            (self.failure.clone(), Arc::clone(&self.watch), Arc::clone(settings));
         cjson.set(
             "decode",
-            lua.create_function(move |lua, text: mlua::LuaString| {
-                let text = text.as_bytes();
-                if let Some((depth, at)) = too_deep(&text, shared.lock().decode_depth) {
-                    let why = format!(
-                        "Found too many nested data structures ({depth}) at character {at}"
-                    );
-                    return Ok((Value::Table(failed.clone()), Some(why)));
-                }
-                let mut from = serde_json::Deserializer::from_slice(&text);
-                let read = to_lua(lua, Nothing::JsonNull, &mut from)?;
-                match read.and_then(|value| from.end().map(|()| value)) {
+            lua.create_function(move |lua, args: MultiValue| {
+                let rules = shared.lock().rules();
+                let read = Given { function: "decode", args }
+                    .text(lua)
+                    .and_then(|text| decode(lua, &text.as_bytes(), rules, &watch));
+                match read {
                     Ok(value) => Ok((value, None)),
-                    Err(why) => Ok((Value::Table(failed.clone()), Some(explain(&text, &why)))),
+                    Err(Failure::Text(why)) => Ok((Value::Table(failed.clone()), Some(why))),
+                    Err(Failure::Lua(error)) => Err(error),
                 }
             })?,
         )
@@ -198,6 +218,28 @@ struct Given {
 impl Given {
     fn bad<T>(&self, at: usize, why: impl std::fmt::Display) -> Refused<T> {
         Err(format!("bad argument #{} to '{}' ({why})", at + 1, self.function))
+    }
+
+    /// The only argument.
+    fn only(&self) -> Refused<&Value> {
+        match self.args.front() {
+            Some(value) if self.args.len() == 1 => Ok(value),
+            _ => self.bad(0, "expected 1 argument"),
+        }
+    }
+
+    /// The only argument as a string: a number is one too.
+    fn text(&self, lua: &Lua) -> Result<mlua::LuaString, Failure> {
+        let value = self.only().map_err(Failure::Text)?;
+        match value {
+            Value::String(_) | Value::Integer(_) | Value::Number(_) => {}
+            other => {
+                let why = format_args!("string expected, got {}", other.type_name());
+                return self.bad(0, why).map_err(Failure::Text);
+            }
+        }
+        let text = lua.coerce_string(value.clone())?;
+        text.ok_or_else(|| Failure::Text(String::new()))
     }
 
     /// Whether there is an argument at this place. nil is none.
@@ -263,191 +305,4 @@ impl Given {
         *number = self.integer(0, *number, least, most)?;
         Ok(vec![Value::Integer(i64::from(*number))])
     }
-}
-
-/// Where JSON nests deeper than it may: how deep, and the character. What stands in strings does not.
-fn too_deep(text: &[u8], most: u32) -> Option<(u32, usize)> {
-    let (mut depth, mut in_string, mut escaped) = (0u32, false, false);
-    for (at, byte) in text.iter().enumerate() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth += 1;
-                if depth > most {
-                    return Some((depth, at + 1));
-                }
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    None
-}
-
-/// What cjson says of text that is no JSON.
-fn explain(text: &[u8], why: &serde_json::Error) -> String {
-    if why.is_eof() {
-        let expected = match text.iter().rev().find(|byte| !byte.is_ascii_whitespace()) {
-            Some(b'{') | Some(b',') if text.starts_with(b"{") => "object key string",
-            Some(b'"') | None | Some(_) => "value",
-        };
-        return format!("Expected {expected} but found T_END at character {}", text.len() + 1);
-    }
-    format!("Expected value but found invalid token at character {}", why.column().max(1))
-}
-
-/// A number as cjson writes it, with so many significant digits.
-fn json_number(number: f64, settings: &Settings) -> Result<String, String> {
-    if !number.is_finite() {
-        return match settings.invalid {
-            Invalid::Refuse => Err("Cannot serialise number: must not be NaN or Inf".to_owned()),
-            Invalid::Null => Ok("null".to_owned()),
-            Invalid::Write if number.is_nan() => Ok("nan".to_owned()),
-            Invalid::Write => Ok(if number > 0.0 { "inf" } else { "-inf" }.to_owned()),
-        };
-    }
-    Ok(significant(number, settings.precision as i32))
-}
-
-/// A number with so many significant digits, as C's `%g` writes it.
-fn significant(number: f64, digits: i32) -> String {
-    let scientific = format!("{number:.*e}", digits as usize - 1);
-    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let trim = |text: &str| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text.to_owned(),
-    };
-    if (-4..digits).contains(&exponent) {
-        return trim(&format!("{number:.*}", (digits - 1 - exponent) as usize));
-    }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    format!("{}e{sign}{:02}", trim(mantissa), exponent.abs())
-}
-
-/// Writes JSON.
-struct Encoder<'w> {
-    out: Vec<u8>,
-    watch: &'w ScriptWatch,
-    settings: Settings,
-}
-
-impl Encoder<'_> {
-    fn encode(&mut self, value: &Value, depth: u32) -> Result<(), String> {
-        let out = &mut self.out;
-        // A small table may unfold to much, since the same part can stand in it many times.
-        if out.len() > self.watch.memory() {
-            return Err("Cannot serialise, the result is too long".to_owned());
-        }
-        if !self.watch.step() {
-            return Err("Script killed by user with SCRIPT KILL.".to_owned());
-        }
-        match value {
-            Value::Nil => out.extend_from_slice(b"null"),
-            Value::LightUserData(_) => out.extend_from_slice(b"null"),
-            Value::Boolean(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
-            Value::Integer(number) => {
-                out.extend_from_slice(json_number(*number as f64, &self.settings)?.as_bytes())
-            }
-            Value::Number(number) => {
-                out.extend_from_slice(json_number(*number, &self.settings)?.as_bytes())
-            }
-            Value::String(text) => encode_text(&text.as_bytes(), out),
-            Value::Table(table) => self.encode_table(table, depth)?,
-            other => {
-                return Err(format!("Cannot serialise {}: type not supported", other.type_name()));
-            }
-        }
-        Ok(())
-    }
-
-    fn encode_table(&mut self, table: &Table, depth: u32) -> Result<(), String> {
-        let depth = depth + 1;
-        if depth > self.settings.encode_depth {
-            return Err(format!("Cannot serialise, excessive nesting ({depth})"));
-        }
-        if let Some(length) = array_length(table, &self.settings)? {
-            self.out.push(b'[');
-            for at in 1..=length {
-                if at > 1 {
-                    self.out.push(b',');
-                }
-                self.encode(&table.raw_get::<Value>(at).unwrap_or(Value::Nil), depth)?;
-            }
-            self.out.push(b']');
-            return Ok(());
-        }
-        self.out.push(b'{');
-        let mut first = true;
-        for pair in table.pairs::<Value, Value>() {
-            let (key, value) = pair.map_err(|error| error.to_string())?;
-            if !std::mem::take(&mut first) {
-                self.out.push(b',');
-            }
-            match &key {
-                Value::String(text) => encode_text(&text.as_bytes(), &mut self.out),
-                Value::Integer(number) => encode_text(
-                    json_number(*number as f64, &self.settings)?.as_bytes(),
-                    &mut self.out,
-                ),
-                Value::Number(number) => {
-                    encode_text(json_number(*number, &self.settings)?.as_bytes(), &mut self.out)
-                }
-                _ => {
-                    return Err(
-                        "Cannot serialise table: table key must be a number or string".to_owned()
-                    );
-                }
-            }
-            self.out.push(b':');
-            self.encode(&value, depth)?;
-        }
-        self.out.push(b'}');
-        Ok(())
-    }
-}
-
-fn encode_text(text: &[u8], out: &mut Vec<u8>) {
-    out.push(b'"');
-    for byte in text {
-        match byte {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'/' => out.extend_from_slice(b"\\/"),
-            0x08 => out.extend_from_slice(b"\\b"),
-            0x0c => out.extend_from_slice(b"\\f"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            0..=0x1f | 0x7f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            _ => out.push(*byte),
-        }
-    }
-    out.push(b'"');
-}
-
-/// The length of a table that is an array: its keys are positive integers and not too sparse.
-fn array_length(table: &Table, settings: &Settings) -> Result<Option<usize>, String> {
-    let (mut most, mut count) = (0.0f64, 0usize);
-    for pair in table.pairs::<Value, Value>() {
-        let key = pair.map_err(|error| error.to_string())?.0;
-        match key.as_f64().or(key.as_integer().map(|key| key as f64)) {
-            Some(at) if at >= 1.0 && at == at.trunc() && !key.is_string() => {
-                most = most.max(at);
-                count += 1;
-            }
-            _ => return Ok(None),
-        }
-    }
-    let Settings { sparse_ratio, sparse_safe, converts_sparse, .. } = settings;
-    let is_long = most > f64::from(*sparse_safe);
-    if *sparse_ratio > 0 && is_long && most > count as f64 * f64::from(*sparse_ratio) {
-        if *converts_sparse {
-            return Ok(None);
-        }
-        return Err("Cannot serialise table: excessively sparse array".to_owned());
-    }
-    Ok((count > 0).then_some(most as usize))
 }

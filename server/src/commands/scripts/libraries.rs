@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mlua::{Lua, Table};
+use mlua::{IntoLua, Lua, MultiValue, Table, Value};
 use sha1_smol::Sha1;
 
 use crate::state::ScriptWatch;
@@ -34,7 +34,7 @@ pub(super) fn all(lua: &Lua, raw: &Table, watch: &Arc<ScriptWatch>) -> mlua::Res
     all.set("cjson", super::json::library(lua, &failure, watch)?)?;
     all.set("cmsgpack", super::msgpack::library(lua, &failure, watch)?)?;
     all.set("struct", super::structs::library(lua, &failure, watch)?)?;
-    all.set("bit", bit(lua)?)?;
+    all.set("bit", bit(lua, &failure)?)?;
     Ok(all)
 }
 
@@ -55,46 +55,87 @@ fn redis(lua: &Lua) -> mlua::Result<Table> {
 }
 
 /// `bit`: operations on 32-bit integers, as BitOp has them.
-fn bit(lua: &Lua) -> mlua::Result<Table> {
+fn bit(lua: &Lua, failure: &Table) -> mlua::Result<Table> {
     fn word(value: f64) -> i32 {
-        (value.round() as i64) as i32
+        (value.round_ties_even() as i64) as i32
     }
-    let bit = lua.create_table()?;
-    let fold = |name: &str, op: fn(i32, i32) -> i32| -> mlua::Result<()> {
-        bit.set(
-            name,
-            lua.create_function(move |_, (first, rest): (f64, mlua::Variadic<f64>)| {
-                Ok(rest.iter().fold(word(first), |all, next| op(all, word(*next))))
-            })?,
-        )
-    };
-    fold("band", |a, b| a & b)?;
-    fold("bor", |a, b| a | b)?;
-    fold("bxor", |a, b| a ^ b)?;
-    let shift = |name: &str, op: fn(i32, u32) -> i32| -> mlua::Result<()> {
-        bit.set(
-            name,
-            lua.create_function(move |_, (value, by): (f64, f64)| {
-                Ok(op(word(value), word(by) as u32 & 31))
-            })?,
-        )
-    };
-    shift("lshift", |value, by| value << by)?;
-    shift("rshift", |value, by| ((value as u32) >> by) as i32)?;
-    shift("arshift", |value, by| value >> by)?;
-    shift("rol", i32::rotate_left)?;
-    shift("ror", i32::rotate_right)?;
-    bit.set("tobit", lua.create_function(|_, value: f64| Ok(word(value)))?)?;
-    bit.set("bnot", lua.create_function(|_, value: f64| Ok(!word(value)))?)?;
-    bit.set("bswap", lua.create_function(|_, value: f64| Ok(word(value).swap_bytes()))?)?;
-    bit.set(
-        "tohex",
-        lua.create_function(|_, (value, digits): (f64, Option<f64>)| {
-            let digits = digits.map_or(8, |digits| word(digits).clamp(-8, 8));
-            let text = format!("{:08x}", word(value) as u32);
-            let text = text[8 - digits.unsigned_abs() as usize..].to_owned();
-            Ok(if digits < 0 { text.to_uppercase() } else { text })
-        })?,
-    )?;
-    Ok(bit)
+    let bit = Bit { lua, failure, table: lua.create_table()? };
+    for (name, op) in [
+        ("band", (|a, b| a & b) as fn(i32, i32) -> i32),
+        ("bor", |a, b| a | b),
+        ("bxor", |a, b| a ^ b),
+    ] {
+        bit.add(name, 1, move |numbers| {
+            numbers.iter().copied().map(word).reduce(op).unwrap_or_default()
+        })?;
+    }
+    for (name, op) in [
+        ("lshift", (|value, by| value << by) as fn(i32, u32) -> i32),
+        ("rshift", |value, by| ((value as u32) >> by) as i32),
+        ("arshift", |value, by| value >> by),
+        ("rol", i32::rotate_left),
+        ("ror", i32::rotate_right),
+    ] {
+        bit.add(name, 2, move |numbers| op(word(numbers[0]), word(numbers[1]) as u32 & 31))?;
+    }
+    bit.add("tobit", 1, |numbers| word(numbers[0]))?;
+    bit.add("bnot", 1, |numbers| !word(numbers[0]))?;
+    bit.add("bswap", 1, |numbers| word(numbers[0]).swap_bytes())?;
+    bit.add("tohex", 1, |numbers| {
+        let digits = numbers.get(1).map_or(8, |digits| word(*digits).clamp(-8, 8));
+        let text = format!("{:08x}", word(numbers[0]) as u32);
+        let text = text[8 - digits.unsigned_abs() as usize..].to_owned();
+        if digits < 0 { text.to_uppercase() } else { text }
+    })?;
+    Ok(bit.table)
+}
+
+/// The library while its functions are added.
+struct Bit<'l> {
+    lua: &'l Lua,
+    failure: &'l Table,
+    table: Table,
+}
+
+impl Bit<'_> {
+    /// A function of at least so many numbers.
+    fn add<R: IntoLua>(
+        &self,
+        name: &'static str,
+        least: usize,
+        act: impl Fn(&[f64]) -> R + Send + 'static,
+    ) -> mlua::Result<()> {
+        let failure = self.failure.clone();
+        let function = self.lua.create_function(move |lua, args: MultiValue| {
+            Ok(match numbers(lua, name, &args, least)? {
+                Ok(numbers) => (act(&numbers).into_lua(lua)?, None),
+                Err(why) => (Value::Table(failure.clone()), Some(why)),
+            })
+        })?;
+        self.table.set(name, function)
+    }
+}
+
+/// All arguments as numbers, or what Lua says of one that is none.
+fn numbers(
+    lua: &Lua,
+    function: &str,
+    args: &MultiValue,
+    least: usize,
+) -> mlua::Result<Result<Vec<f64>, String>> {
+    let mut numbers = Vec::with_capacity(args.len());
+    for at in 0..args.len().max(least) {
+        let value = args.get(at);
+        match lua.coerce_number(value.cloned().unwrap_or(Value::Nil))? {
+            Some(number) => numbers.push(number),
+            None => {
+                let found = value.map_or("no value", Value::type_name);
+                return Ok(Err(format!(
+                    "bad argument #{} to '{function}' (number expected, got {found})",
+                    at + 1
+                )));
+            }
+        }
+    }
+    Ok(Ok(numbers))
 }

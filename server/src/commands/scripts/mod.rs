@@ -1,13 +1,17 @@
 //! Lua scripts: EVAL, EVALSHA, SCRIPT; functions: FCALL, FUNCTION.
 
 mod convert;
-mod decode;
 mod function_libraries;
 mod functions;
 mod interpreter;
 mod json;
+mod json_decode;
+mod json_encode;
 mod libraries;
 mod msgpack;
+mod msgpack_decode;
+mod nest;
+mod shebang;
 mod structs;
 
 pub use function_libraries::{RestorePolicy, adopt as adopt_libraries};
@@ -155,7 +159,8 @@ fn call<'c>(
     let is_read_only = ctx.command.spec.name.ends_with("_RO");
     let has_room = has_room(ctx);
     check(ctx, flags, is_read_only, has_room)?;
-    super::monitor::feed_now(ctx, request);
+    let command = ctx.command;
+    super::monitor::feed_now(ctx, command, request);
     let declares = |flag| flags.is_some_and(|flags| flags.has(flag));
     let read_only = is_read_only || declares(ScriptFlags::NO_WRITES);
     let may_exceed_memory = has_room || declares(ScriptFlags::ALLOW_OOM);

@@ -5,21 +5,30 @@ use std::sync::Arc;
 use mlua::{Lua, MultiValue, Table, Value};
 use rmp::encode;
 
-use super::decode::{Nothing, to_lua};
+use super::msgpack_decode::{Failure, decode};
 use crate::state::ScriptWatch;
 
 /// How deep tables may nest; deeper ones are packed as nil, as in Redis.
 const DEEPEST: usize = 16;
 
+/// So many values a call takes or returns: Lua's functions hold but some thousand.
+const MOST_VALUES: usize = 7900;
+
 /// `pack`, `unpack`, `unpack_one` and `unpack_limit`.
 pub(super) fn library(lua: &Lua, failure: &Table, watch: &Arc<ScriptWatch>) -> mlua::Result<Table> {
     let library = lua.create_table()?;
+    library.set("_NAME", "cmsgpack")?;
+    library.set("_VERSION", "lua-cmsgpack 0.4.0")?;
     let (failed, watch) = (failure.clone(), Arc::clone(watch));
     library.set(
         "pack",
         lua.create_function(move |lua, values: MultiValue| {
             if values.is_empty() {
                 let why = "bad argument #0 to 'pack' (MessagePack pack needs input.)";
+                return Ok((Value::Table(failed.clone()), Some(why.to_owned())));
+            }
+            if values.len() > MOST_VALUES / 2 {
+                let why = "bad argument #0 to 'pack' (Too many arguments for MessagePack pack.)";
                 return Ok((Value::Table(failed.clone()), Some(why.to_owned())));
             }
             let mut out = Vec::new();
@@ -118,11 +127,16 @@ fn unpack_all(
     let mut rest = &bytes[start..];
     let mut values = Vec::new();
     while !rest.is_empty() && limit.is_none_or(|limit| (values.len() as i64) < limit) {
-        let mut from = rmp_serde::Deserializer::new(&mut rest);
-        match to_lua(lua, Nothing::Nil, &mut from)? {
+        if values.len() == MOST_VALUES {
+            return fail(
+                "stack overflow (too many return values at once; use unpack_one or unpack_limit \
+                 instead.)",
+            );
+        }
+        match decode(lua, &mut rest) {
             Ok(value) => values.push(value),
-            Err(error) if is_short(&error) => return fail("Missing bytes in input."),
-            Err(_) => return fail("Bad data format in input."),
+            Err(Failure::Text(why)) => return fail(why),
+            Err(Failure::Lua(error)) => return Err(error),
         }
     }
     if limit.is_some() {
@@ -130,10 +144,4 @@ fn unpack_all(
         values.insert(0, Value::Number(next as f64));
     }
     Ok(values.into_iter().collect())
-}
-
-fn is_short(error: &rmp_serde::decode::Error) -> bool {
-    use rmp_serde::decode::Error::{InvalidDataRead, InvalidMarkerRead};
-    matches!(error, InvalidDataRead(cause) | InvalidMarkerRead(cause)
-        if cause.kind() == std::io::ErrorKind::UnexpectedEof)
 }

@@ -17,9 +17,9 @@ local function face(of)
 end
 
 local globals = {}
-for _, name in ipairs({ "assert", "error", "ipairs", "next", "pairs", "pcall", "xpcall", "rawequal",
-  "rawget", "select", "setmetatable", "getmetatable", "tonumber", "tostring", "type", "unpack",
-  "collectgarbage", "_VERSION" }) do
+for _, name in ipairs({ "assert", "error", "ipairs", "next", "pairs", "xpcall", "rawequal", "rawget",
+  "select", "setmetatable", "getmetatable", "tonumber", "tostring", "type", "unpack",
+  "collectgarbage", "gcinfo", "_VERSION" }) do
   globals[name] = _G[name]
 end
 
@@ -58,9 +58,19 @@ globals.loadstring = function(text, name)
   if chunk then real_setfenv(chunk, env) end
   return chunk, why
 end
-globals.load = nil
-globals.getfenv = function() return env end
-globals.setfenv = function() real_error("setfenv is not allowed in scripts", 2) end
+local function is_text(value)
+  return real_type(value) == "string" or real_type(value) == "number"
+end
+-- Whoever catches a command's error gets its text.
+local function caught(ok, failure, ...)
+  if not ok and real_type(failure) == "table" and is_text(failure.err) then
+    return ok, failure.err
+  end
+  return ok, failure, ...
+end
+globals.pcall = function(...)
+  return caught(real_pcall(...))
+end
 for name, library in pairs({ string = string, table = table, math = math, coroutine = coroutine }) do
   globals[name] = face(library)
 end
@@ -80,6 +90,19 @@ local function place()
   return "1"
 end
 
+globals.load = function(pieces, name)
+  if real_type(pieces) ~= "function" then
+    real_error(chunk_name .. ":" .. place() .. ": bad argument #1 to 'load' (function expected, got " ..
+      real_type(pieces) .. ")", 0)
+  end
+  local text, piece = {}, pieces()
+  while piece ~= nil and piece ~= "" do
+    text[#text + 1] = piece
+    piece = pieces()
+  end
+  return globals.loadstring(table.concat(text), name or "=(load)")
+end
+
 local redis = libraries.redis
 local function raise(text)
   real_error({ err = text, line = place() }, 0)
@@ -97,31 +120,49 @@ redis.pcall = function(...)
   if failed then return { err = reply, ignore_error_stats_update = counted } end
   return reply
 end
-redis.error_reply = function(text)
-  if real_type(text) ~= "string" then raise("ERR wrong number or type of arguments") end
+-- Whether a reply can be made of what was given: one text.
+local function is_one_text(...)
+  return select("#", ...) == 1 and real_type((...)) == "string"
+end
+redis.error_reply = function(...)
+  if not is_one_text(...) then return { err = "ERR wrong number or type of arguments" } end
+  local text = (...)
   if text:sub(1, 1) == "-" then text = text:sub(2) end
   if not text:find(" ", 1, true) then text = "ERR " .. text end
   return { err = text }
 end
-redis.status_reply = function(text)
-  if real_type(text) ~= "string" then raise("ERR wrong number or type of arguments") end
-  return { ok = text }
+redis.status_reply = function(...)
+  if not is_one_text(...) then return { err = "ERR wrong number or type of arguments" } end
+  return { ok = (...) }
 end
 redis.sha1hex = function(...)
   if select("#", ...) ~= 1 then raise("ERR wrong number of arguments") end
-  return raw.sha1hex(real_tostring((...)))
+  return raw.sha1hex(is_text((...)) and real_tostring((...)) or "")
 end
 redis.setresp = function(...)
   if select("#", ...) ~= 1 then raise("ERR redis.setresp() requires one argument.") end
   if not raw.serve(3, (...)) then raise("ERR RESP version must be 2 or 3.") end
 end
 redis.log = function(level, ...)
-  local words = { ... }
-  if #words == 0 then raise("ERR redis.log() requires two arguments or more.") end
-  for at = 1, #words do words[at] = real_tostring(words[at]) end
+  local count = select("#", ...)
+  if count == 0 then raise("ERR redis.log() requires two arguments or more.") end
+  level = tonumber(level)
+  if not level then raise("ERR First argument must be a number (log level).") end
+  if level < 0 or level >= 4 then raise("ERR Invalid debug level.") end
+  local words = {}
+  for at = 1, count do
+    local word = select(at, ...)
+    words[at] = is_text(word) and real_tostring(word) or ""
+  end
   raw.log(level, table.concat(words, " "))
 end
-redis.set_repl = function() end
+redis.set_repl = function(...)
+  if select("#", ...) ~= 1 then raise("ERR redis.set_repl() requires two arguments.") end
+  local flags = tonumber((...)) or 0
+  if flags < 0 or flags >= 4 then
+    raise("ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")
+  end
+end
 redis.replicate_commands = function() return true end
 redis.breakpoint = function() return false end
 redis.debug = function() end
@@ -164,10 +205,6 @@ local known_flags = { ["no-writes"] = true, ["allow-oom"] = true, ["allow-stale"
   ["no-cluster"] = true, ["allow-cross-slot-keys"] = true }
 local bad_name = "ERR Library names can only contain letters, numbers, or underscores(_) " ..
   "and must be at least one character long"
-
-local function is_text(value)
-  return real_type(value) == "string" or real_type(value) == "number"
-end
 
 local function read_flags(given)
   if real_type(given) ~= "table" then
