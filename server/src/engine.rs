@@ -452,6 +452,7 @@ impl Turn<'_> {
         if self.stamp.saturating_sub(*looked_after) >= LOOK_AFTER_EVERY {
             *looked_after = self.stamp;
             self.as_server(crate::commands::clients::close_overdue);
+            self.as_server(crate::commands::info::note_rates);
         }
         self.as_server(crate::commands::replication::tend);
     }
@@ -577,14 +578,19 @@ impl Drop for Turn<'_> {
 
 /// Takes a request the whole way. What it wants from the layer above comes back.
 fn execute(ctx: &mut Ctx<'_>, args: Args<'_>) -> Flow {
-    let (mark, mut called) = (ctx.reply.mark(), None);
+    let mark = ctx.reply.mark();
     let is_replica = ctx.session.is_replica();
     let flow = match admit(ctx, args) {
+        Err((None, _)) if is_from_browser(args) => {
+            tracing::warn!(client = ctx.session.id(), "closed: it speaks HTTP");
+            Flow::Close
+        }
         Err((command, error)) => {
             reject(ctx, command, &error);
             Flow::Continue
         }
         Ok(command) if is_queued(ctx, command) => {
+            ctx.session.last = Some(command);
             enqueue(ctx, command, args);
             Flow::Continue
         }
@@ -597,7 +603,6 @@ fn execute(ctx: &mut Ctx<'_>, args: Args<'_>) -> Flow {
         }
         Ok(command) => {
             ctx.session.last = Some(command);
-            called = Some(command);
             let before = ctx.server.effects.stream.offset();
             call(ctx, command, args);
             match ctx.asked.take() {
@@ -619,7 +624,7 @@ fn execute(ctx: &mut Ctx<'_>, args: Args<'_>) -> Flow {
     }
     let mode = ctx.session.reply_mode;
     if mode != ReplyMode::On {
-        leave_unanswered(ctx, mode, called, mark);
+        leave_unanswered(ctx, mode, mark);
     }
     flow
 }
@@ -635,17 +640,22 @@ fn note_written(ctx: &mut Ctx<'_>, before: Offset) {
 
 /// Takes back a reply that nobody wants.
 #[cold]
-fn leave_unanswered(ctx: &mut Ctx<'_>, mode: ReplyMode, called: Option<Command>, mark: usize) {
-    // Confirmations are pushed like messages: whoever wants no replies still gets them.
-    let confirms = called.is_some_and(|it| it.spec.name.ends_with("SUBSCRIBE"));
-    if !confirms {
-        ctx.reply.rollback(mark);
-    }
+fn leave_unanswered(ctx: &mut Ctx<'_>, mode: ReplyMode, mark: usize) {
+    ctx.reply.rollback(mark);
+    // Whoever wants no replies still gets messages, and confirmations of what it subscribes to.
+    let pushes = std::mem::take(&mut ctx.session.pushes);
+    ctx.reply.raw(&pushes);
     ctx.session.reply_mode = match mode {
         ReplyMode::SkipNext => ReplyMode::Skip,
         ReplyMode::Skip => ReplyMode::On,
         other => other,
     };
+}
+
+/// Whether a request is the beginning of one of HTTP, with which a page in a browser would have
+/// commands executed that stand in its body.
+fn is_from_browser(args: Args<'_>) -> bool {
+    [&b"post"[..], b"host:"].iter().any(|word| args[0].eq_ignore_ascii_case(word))
 }
 
 type Refused = (Option<Command>, CommandError);

@@ -558,6 +558,8 @@ pub struct Session<C> {
     pub no_touch: bool,
     /// CLIENT REPLY.
     pub reply_mode: ReplyMode,
+    /// Messages and confirmations beside replies that are not sent.
+    pub pushes: Vec<u8>,
     /// Bytes of the requests that are being executed.
     pub input: usize,
     /// Why it waits.
@@ -621,6 +623,7 @@ impl<C> Session<C> {
             no_evict: false,
             no_touch: false,
             reply_mode: ReplyMode::On,
+            pushes: Vec::new(),
             input: 0,
             waiting: None,
             in_exec: false,

@@ -447,3 +447,44 @@ fn bytes_that_are_no_requests_are_answered_and_end_the_connection() {
     let _ = stream.read_to_string(&mut told);
     assert_eq!(told, "-ERR Protocol error: expected '$', got ':'\r\n");
 }
+
+/// A port that is free at an address which nobody else uses.
+fn free_port(at: &str) -> u16 {
+    let listener = TcpListener::bind((at, 0)).expect("an address of this machine");
+    listener.local_addr().expect("it is bound").port()
+}
+
+#[test]
+fn it_can_be_told_to_listen_elsewhere() {
+    let folder = Folder::new();
+    let mut server = Process::start(folder.path(), &["--port", "0", "--bind", "127.0.0.71"]);
+    let url = server.ready();
+    let mut client = connect(&url);
+    let port: u16 = url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port");
+    let accepts = |at: &str, port: u16| {
+        Wire::connect((at.parse::<std::net::IpAddr>().expect("an address"), port).into())
+            .is_ok_and(|mut wire| wire.call(&["PING"]).is_ok())
+    };
+    let ok = Value::Status(b"OK".to_vec());
+    assert_eq!(ask(&mut client, &["CONFIG", "SET", "bind", "127.0.0.72"]), ok);
+    assert!(accepts("127.0.0.72", port) && !accepts("127.0.0.71", port));
+
+    let taken = TcpListener::bind("127.0.0.72:0").expect("an address of this machine");
+    let taken_port = taken.local_addr().expect("it is bound").port().to_string();
+    let refused = ask(&mut client, &["CONFIG", "SET", "port", &taken_port]);
+    assert!(refused.to_string().contains("Unable to listen on this port"), "{refused}");
+    assert!(accepts("127.0.0.72", port), "it is where it was");
+
+    let refused = ask(&mut client, &["CONFIG", "SET", "bind", "127.0.0.72 192.0.2.1"]);
+    assert!(refused.to_string().contains("Failed to bind"), "{refused}");
+    assert!(accepts("127.0.0.72", port), "it is where it was");
+
+    let other = free_port("127.0.0.72");
+    assert_eq!(ask(&mut client, &["CONFIG", "SET", "port", &other.to_string()]), ok);
+    assert!(accepts("127.0.0.72", other) && !accepts("127.0.0.72", port));
+    assert_eq!(setting(&mut client, "port"), other.to_string());
+    let info = ask(&mut client, &["INFO", "server"]).to_string();
+    assert!(info.contains(&format!("tcp_port:{other}")), "{info}");
+    server.signal("TERM");
+    assert_eq!(server.end().code, Some(0));
+}

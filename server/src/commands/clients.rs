@@ -137,8 +137,23 @@ fn setinfo(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     Ok(Outcome::Unchanged)
 }
 
+/// What the request that asks takes while it is executed; nothing of every other connection.
+#[derive(Debug, Clone, Copy, Default)]
+struct Present {
+    /// Bytes in the query buffer.
+    input: usize,
+    /// Bytes of the arguments.
+    args: usize,
+}
+
 /// A line of CLIENT LIST.
-fn describe(client: &Client, view: &View, table: &CommandTable, now: u64) -> String {
+fn describe(
+    client: &Client,
+    view: &View,
+    table: &CommandTable,
+    now: u64,
+    present: Present,
+) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let flags: String = [
         (view.flags.primary, 'M'),
@@ -159,10 +174,10 @@ fn describe(client: &Client, view: &View, table: &CommandTable, now: u64) -> Str
     .collect();
     let multi = view.queued.map_or(-1, |queued| queued as i64);
     let outbox = client.outbox().0;
-    let total = view.memory() + outbox;
+    let total = view.memory() + outbox + present.input + present.args;
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
-         multi={multi} watch={} qbuf={} qbuf-free={} argv-mem=0 multi-mem={} rbs=1024 rbp=0 obl=0 \
+         multi={multi} watch={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=1024 rbp=0 obl=0 \
          oll=0 omem={} tot-mem={total} events=r cmd={} user={} redir=-1 resp={} lib-name={} \
          lib-ver={}",
         client.id,
@@ -178,8 +193,9 @@ fn describe(client: &Client, view: &View, table: &CommandTable, now: u64) -> Str
         view.patterns,
         view.shard_subscriptions,
         view.watching,
-        view.query.0,
+        view.query.0.max(present.input),
         view.query.1,
+        present.args,
         view.queued_bytes,
         view.output + outbox,
         client.pulse.command().map_or("NULL", |id| table.name(table.all()[id])),
@@ -191,10 +207,10 @@ fn describe(client: &Client, view: &View, table: &CommandTable, now: u64) -> Str
 }
 
 /// Shows this very connection as it is now, this command included.
-fn refresh_own(ctx: &mut Ctx<'_>) {
+fn refresh_own(ctx: &mut Ctx<'_>, args: Args<'_>) -> Present {
     ctx.session.publish(ctx.now);
     ctx.session.client.pulse.set_command(ctx.command.id);
-    ctx.session.client.view.lock().query.0 = ctx.session.input;
+    Present { input: ctx.session.input, args: args.iter().map(<[u8]>::len).sum() }
 }
 
 /// The line of CLIENT LIST of this very connection. A script's session shows nothing of its own.
@@ -202,13 +218,17 @@ pub(super) fn own_line(ctx: &mut Ctx<'_>) -> String {
     if !ctx.session.in_script {
         ctx.session.publish(ctx.now);
     }
-    let client = &ctx.session.client;
-    describe(client, &client.view.lock(), ctx.table, ctx.now)
+    own_line_with(ctx, Present::default())
 }
 
-fn info(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
-    refresh_own(ctx);
-    let line = own_line(ctx);
+fn own_line_with(ctx: &Ctx<'_>, present: Present) -> String {
+    let client = &ctx.session.client;
+    describe(client, &client.view.lock(), ctx.table, ctx.now, present)
+}
+
+fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let present = refresh_own(ctx, args);
+    let line = own_line_with(ctx, present);
     ctx.reply.verbatim(&(line + "\n"));
     Ok(Outcome::Unchanged)
 }
@@ -247,7 +267,7 @@ fn unknown_type(word: &[u8]) -> CommandError {
 }
 
 fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    refresh_own(ctx);
+    let present = refresh_own(ctx, args);
     let mut clients = ctx.server.clients.all();
     match args.get(2) {
         None => {}
@@ -266,7 +286,9 @@ fn list(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     let mut text = String::new();
     for client in clients {
-        text += &describe(&client, &client.view.lock(), ctx.table, ctx.now);
+        let is_own = client.id == ctx.session.id();
+        let present = if is_own { present } else { Present::default() };
+        text += &describe(&client, &client.view.lock(), ctx.table, ctx.now, present);
         text.push('\n');
     }
     ctx.reply.verbatim(&text);

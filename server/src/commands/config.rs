@@ -3,7 +3,7 @@
 use super::args::is;
 use super::spec::Handler;
 use super::{CommandError, Ctx, Done, Outcome, Spec};
-use crate::config::NotifyFlags;
+use crate::config::{Config, NotifyFlags};
 use crate::resp::Args;
 use crate::state::{Encodings, Stats};
 use crate::store::glob::Glob;
@@ -72,12 +72,43 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             }
         }
     }
+    if let Err(why) = listen_again(ctx, &old) {
+        ctx.server.config = old;
+        return Err(why);
+    }
     if ctx.server.config.requirepass != password {
         ctx.server.users.set_default_password(&ctx.server.config.requirepass);
     }
     apply(ctx);
     ctx.reply.ok();
     Ok(Outcome::Unchanged)
+}
+
+/// Listens where the settings say now, if that is elsewhere.
+fn listen_again(ctx: &mut Ctx<'_>, old: &Config) -> Result<(), CommandError> {
+    let config = &ctx.server.config;
+    let Some(listen) = ctx.server.listen.clone() else { return Ok(()) };
+    if config.port == old.port && config.bind == old.bind {
+        return Ok(());
+    }
+    // A port that was picked at the start stays.
+    let of = |config: &Config, moves: bool| {
+        let port = if moves { config.port } else { ctx.server.port };
+        Config { port, ..config.clone() }
+    };
+    let (to, from) = (of(config, config.port != old.port), of(old, false));
+    let moved = listen.move_to(&to, &from).map_err(|why| {
+        tracing::warn!(%why, "cannot listen elsewhere");
+        let (name, text) = match config.port == old.port {
+            true => ("bind", "Failed to bind to specified addresses."),
+            false => ("port", "Unable to listen on this port. Check server logs."),
+        };
+        CommandError::new(format!(
+            "ERR CONFIG SET failed (possibly related to argument '{name}') - {text}"
+        ))
+    });
+    ctx.server.port = moved?;
+    Ok(())
 }
 
 /// Reads certificates and keys anew if one of their settings was set, even to what it was: the

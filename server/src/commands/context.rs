@@ -7,7 +7,8 @@ use super::{Action, Command, CommandError, CommandTable, Outcome, Session};
 use crate::clock::{Clock, Micros, Millis};
 use crate::config::NotifyFlags;
 use crate::resp::{Args, Reply};
-use crate::state::{Effects, Noted, Server};
+use crate::session::{ClientId, ReplyMode};
+use crate::state::{Effects, Noted, PubSub, Server};
 use crate::store::{Access, Db, Due, Keyspace, Kind, Object, ObjectRef, Origin, Value, Write};
 
 pub use crate::state::Encodings;
@@ -135,10 +136,34 @@ impl<'a> Ctx<'a> {
     /// written to its reply at once, so that it stands where Redis puts it; inside the reply of a
     /// script or of a transaction it would be taken for a part of that, so there it follows.
     pub fn publish(&mut self, channel: &[u8], message: &[u8]) -> usize {
-        let limit = self.server.config.client_output_buffer_limit.pubsub;
-        let is_alone = !self.session.in_script && !self.session.in_exec;
-        let own = is_alone.then_some((self.session.id(), &mut self.reply));
-        self.server.pubsub.publish(channel, message, limit, self.now, own)
+        let (limit, now) = (self.server.config.client_output_buffer_limit.pubsub, self.now);
+        self.deliver(|pubsub, own| pubsub.publish(channel, message, limit, now, own))
+    }
+
+    /// Has `deliver` publish a message, which is told where one to this very connection goes.
+    pub(super) fn deliver<R>(
+        &mut self,
+        deliver: impl FnOnce(&PubSub, Option<(ClientId, &mut Reply<'_>)>) -> R,
+    ) -> R {
+        let (id, pubsub) = (self.session.id(), &self.server.pubsub);
+        if self.session.in_script || self.session.in_exec {
+            deliver(pubsub, None)
+        } else if self.session.reply_mode == ReplyMode::On {
+            deliver(pubsub, Some((id, &mut self.reply)))
+        } else {
+            let Session { pushes, protocol, .. } = &mut *self.session;
+            deliver(pubsub, Some((id, &mut Reply::new(pushes, *protocol))))
+        }
+    }
+
+    /// Writes something that CLIENT REPLY does not hold back.
+    pub(super) fn push(&mut self, write: impl FnOnce(&mut Reply<'_>)) {
+        if self.session.reply_mode == ReplyMode::On {
+            write(&mut self.reply);
+        } else {
+            let Session { pushes, protocol, .. } = &mut *self.session;
+            write(&mut Reply::new(pushes, *protocol));
+        }
     }
 
     /// The data changed as the requests say that `state` states. It is called only if somebody

@@ -35,7 +35,8 @@ fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     match args.at(1).to_ascii_uppercase().as_slice() {
         b"SLEEP" if count == 3 => sleep(ctx, args),
         b"SET-ACTIVE-EXPIRE" if count == 3 => {
-            ctx.server.active_expire = int(args, 2)? != 0;
+            // As in C: what is no number is zero.
+            ctx.server.active_expire = parse_int(&args[2]).is_some_and(|number| number != 0);
             ok(ctx)
         }
         b"OBJECT" if count >= 3 => object(ctx, args),
@@ -204,9 +205,11 @@ fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             reply.push(2);
             reply.text("server-cpu-usage");
             reply.int(42);
+            // Who does not look for pushes waits for a reply all the same.
+            reply.text("Some real reply following the push reply");
         }
         b"push" => {
-            return Err(CommandError::new("ERR RESP2 does not support this type"));
+            return Err(CommandError::new("ERR RESP2 is not supported by this command"));
         }
         b"verbatim" => reply.verbatim("This is a verbatim\nstring"),
         b"true" => reply.bool(true),

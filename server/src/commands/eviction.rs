@@ -12,14 +12,21 @@ pub fn make_room(ctx: &mut Ctx<'_>) -> bool {
     let limit = ctx.server.config.maxmemory as usize;
     let policy = ctx.server.config.maxmemory_policy;
     let others = memory::used(ctx) - ctx.data.keyspace.bytes();
-    while others + ctx.data.keyspace.bytes() > limit {
-        if policy == EvictionPolicy::NoEviction {
-            return false;
-        }
-        let Some((db, key)) = victim(ctx, policy) else { return false };
-        evict(ctx, db, &key);
+    if others + ctx.data.keyspace.bytes() <= limit {
+        return true;
     }
-    true
+    if policy == EvictionPolicy::NoEviction {
+        return false;
+    }
+    let started = ctx.clock.stopwatch();
+    let mut has_room = false;
+    while !has_room && let Some((db, key)) = victim(ctx, policy) {
+        evict(ctx, db, &key);
+        has_room = others + ctx.data.keyspace.bytes() <= limit;
+    }
+    let took = ctx.clock.stopwatch().saturating_sub(started);
+    super::latency::note_event(ctx, "eviction-cycle", took);
+    has_room
 }
 
 fn evict(ctx: &mut Ctx<'_>, db: usize, key: &[u8]) {

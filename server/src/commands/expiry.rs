@@ -12,6 +12,15 @@ pub fn settle(ctx: &mut Ctx<'_>, most: usize) -> bool {
     if !ctx.server.active_expire || !ctx.may_expire() {
         return false;
     }
+    let started = ctx.clock.stopwatch();
+    let is_more = end_due(ctx, most);
+    let took = ctx.clock.stopwatch().saturating_sub(started);
+    ctx.server.stats.expire_micros += took;
+    super::latency::note_event(ctx, "expire-cycle", took);
+    is_more
+}
+
+fn end_due(ctx: &mut Ctx<'_>, most: usize) -> bool {
     let order = order(ctx);
     for _ in 0..most {
         match ctx.data.keyspace.pop_due(ctx.now, order) {

@@ -17,19 +17,19 @@ const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> S
 }
 
 pub(super) const COMMANDS: &[Spec] = &[
-    row("HEXPIRE", -6, hexpire).write().deny_oom().key_specs(key::UPDATE).doc(
+    row("HEXPIRE", -6, hexpire).write().key_specs(key::UPDATE).doc(
         "key seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
         "Sets the expiration time of hash fields in seconds.",
     ),
-    row("HPEXPIRE", -6, hpexpire).write().deny_oom().key_specs(key::UPDATE).doc(
+    row("HPEXPIRE", -6, hpexpire).write().key_specs(key::UPDATE).doc(
         "key milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
         "Sets the expiration time of hash fields in milliseconds.",
     ),
-    row("HEXPIREAT", -6, hexpireat).write().deny_oom().key_specs(key::UPDATE).doc(
+    row("HEXPIREAT", -6, hexpireat).write().key_specs(key::UPDATE).doc(
         "key unix-time-seconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
         "Sets the expiration time of hash fields to a Unix timestamp.",
     ),
-    row("HPEXPIREAT", -6, hpexpireat).write().deny_oom().key_specs(key::UPDATE).doc(
+    row("HPEXPIREAT", -6, hpexpireat).write().key_specs(key::UPDATE).doc(
         "key unix-time-milliseconds [NX | XX | GT | LT] FIELDS numfields field [field ...]",
         "Sets the expiration time of hash fields to a Unix milliseconds timestamp.",
     ),

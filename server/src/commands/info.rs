@@ -7,6 +7,7 @@ use super::spec::Categories;
 use super::{Ctx, Done, Outcome, Spec};
 use crate::replication::Upstream;
 use crate::resp::Args;
+use crate::state::{Sample, Subject};
 
 /// The version whose behaviour clients can count on.
 pub(super) const REDIS_VERSION: &str = "7.0.15";
@@ -139,6 +140,7 @@ fn memory(ctx: &mut Ctx<'_>, out: &mut String) {
     ctx.server.stats.peak_memory = peak;
     let limit = ctx.server.config.maxmemory as usize;
     let fragmentation = resident as f64 / used.max(1) as f64;
+    let backlog = super::memory::backlog(ctx);
     fields!(out,
         "used_memory": used,
         "used_memory_human": human(used),
@@ -156,20 +158,23 @@ fn memory(ctx: &mut Ctx<'_>, out: &mut String) {
         "allocator_resident": resident,
         "total_system_memory": super::memory::system().unwrap_or(0),
         "total_system_memory_human": human(super::memory::system().unwrap_or(0)),
-        "used_memory_lua": 0,
-        "used_memory_vm_eval": 0,
-        "used_memory_scripts": 0,
-        "number_of_cached_scripts": ctx.server.scripts.len(),
-        "number_of_functions": ctx.server.functions.count(),
-        "number_of_libraries": ctx.server.functions.libraries().len(),
+    );
+    script_memory(ctx, out);
+    fields!(out,
         "maxmemory": limit,
         "maxmemory_human": human(limit),
         "maxmemory_policy": ctx.server.config.maxmemory_policy.name(),
+        "allocator_frag_ratio": format_args!("{fragmentation:.2}"),
+        "allocator_frag_bytes": resident as i64 - used as i64,
+        "allocator_rss_ratio": "1.00",
+        "allocator_rss_bytes": 0,
+        "rss_overhead_ratio": "1.00",
+        "rss_overhead_bytes": 0,
         "mem_fragmentation_ratio": format_args!("{fragmentation:.2}"),
         "mem_fragmentation_bytes": resident as i64 - used as i64,
         "mem_not_counted_for_evict": 0,
-        "mem_replication_backlog":
-            ctx.server.effects.stream.backlog().map_or(0, |backlog| backlog.heap_bytes()),
+        "mem_replication_backlog": backlog,
+        "mem_total_replication_buffers": backlog,
         "mem_clients_slaves": 0,
         "mem_clients_normal": super::memory::clients(ctx),
         "mem_cluster_links": 0,
@@ -178,6 +183,27 @@ fn memory(ctx: &mut Ctx<'_>, out: &mut String) {
         "active_defrag_running": 0,
         "lazyfree_pending_objects": 0,
         "lazyfreed_objects": 0,
+    );
+}
+
+fn script_memory(ctx: &mut Ctx<'_>, out: &mut String) {
+    let (scripts, functions) = (&ctx.server.scripts, &ctx.server.functions);
+    let (eval, vm_functions) = (scripts.interpreter.bytes(), functions.interpreter.bytes());
+    let texts = scripts.bytes() + functions.bytes();
+    fields!(out,
+        "used_memory_lua": eval,
+        "used_memory_vm_eval": eval,
+        "used_memory_lua_human": human(eval),
+        "used_memory_scripts_eval": scripts.bytes(),
+        "number_of_cached_scripts": scripts.len(),
+        "number_of_functions": functions.count(),
+        "number_of_libraries": functions.libraries().len(),
+        "used_memory_vm_functions": vm_functions,
+        "used_memory_vm_total": eval + vm_functions,
+        "used_memory_vm_total_human": human(eval + vm_functions),
+        "used_memory_functions": functions.bytes(),
+        "used_memory_scripts": texts,
+        "used_memory_scripts_human": human(texts),
     );
 }
 
@@ -217,6 +243,8 @@ fn persistence(ctx: &mut Ctx<'_>, out: &mut String) {
         "rdb_last_load_keys_expired": persistence.last_load.expired,
         "rdb_last_load_keys_loaded": persistence.last_load.keys,
         "aof_enabled": 0,
+        "aof_rewrites": 0,
+        "aof_rewrites_consecutive_failures": 0,
         "aof_rewrite_in_progress": 0,
         "aof_rewrite_scheduled": 0,
         "aof_last_rewrite_time_sec": -1,
@@ -247,27 +275,45 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
 
-fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
-    let (mut received, mut sent) = ctx.server.stats.past_traffic;
-    for client in ctx.server.clients.all() {
-        let traffic = client.pulse.traffic();
-        received += traffic.0;
-        sent += traffic.1;
+/// How much there has been up to now.
+fn sample(ctx: &Ctx<'_>) -> Sample {
+    let (received, sent) = ctx.server.clients.traffic();
+    let past = ctx.server.stats.past_traffic;
+    Sample {
+        at: ctx.clock.stopwatch(),
+        commands: ctx.server.stats.total_commands,
+        received: received + past.0,
+        sent: sent + past.1,
     }
+}
+
+/// Notes now and then how much there has been, and how much memory is in use.
+pub fn note_rates(ctx: &mut Ctx<'_>) {
+    let sample = sample(ctx);
+    ctx.server.rates.note(sample);
+    let used = super::memory::used(ctx);
+    ctx.server.stats.peak_memory = ctx.server.stats.peak_memory.max(used);
+}
+
+fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
+    let sample = sample(ctx);
+    let Sample { received, sent, .. } = sample;
+    let rates = ctx.server.rates.up_to(sample);
     let (accepted, rejected) = ctx.server.clients.arrivals();
     let pubsub = &ctx.server.pubsub;
     let stats = &ctx.server.stats;
-    use crate::state::Subject;
     fields!(out,
         "total_connections_received": accepted,
         "total_commands_processed": stats.total_commands,
-        "instantaneous_ops_per_sec": 0,
+        "instantaneous_ops_per_sec": rates.commands as u64,
         "total_net_input_bytes": received,
         "total_net_output_bytes": sent,
         "total_net_repl_input_bytes": 0,
         "total_net_repl_output_bytes": 0,
-        "instantaneous_input_kbps": "0.00",
-        "instantaneous_output_kbps": "0.00",
+        "instantaneous_input_kbps": format_args!("{:.2}", rates.received / 1024.0),
+        "instantaneous_output_kbps": format_args!("{:.2}", rates.sent / 1024.0),
+        "instantaneous_input_repl_kbps": "0.00",
+        "instantaneous_output_repl_kbps": "0.00",
         "rejected_connections": rejected,
         "sync_full": ctx.server.replication.counts.full,
         "sync_partial_ok": ctx.server.replication.counts.partial_ok,
@@ -276,7 +322,7 @@ fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
         "expired_subkeys": stats.expired_fields,
         "expired_stale_perc": "0.00",
         "expired_time_cap_reached_count": 0,
-        "expire_cycle_cpu_milliseconds": 0,
+        "expire_cycle_cpu_milliseconds": stats.expire_micros / 1000,
         "evicted_keys": stats.evicted_keys,
         "evicted_clients": stats.evicted_clients,
         "client_query_buffer_limit_disconnections": stats.over_query_limit,

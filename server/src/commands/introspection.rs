@@ -61,7 +61,7 @@ fn info(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         }
         match ctx.table.named(name) {
             Some(command) => describe(ctx, command),
-            None => ctx.reply.null_array(),
+            None => ctx.reply.null(),
         }
     }
     Ok(Outcome::Unchanged)

@@ -27,90 +27,98 @@ const COPY: &[KeySpec] = &[
     KeySpec::one(2, KeyFlags::OW.with(KeyFlags::UPDATE)),
 ];
 
-pub(super) const COMMANDS: &[Spec] =
-    &[
-        row("DEL", -2, del)
-            .write()
-            .key_specs(REMOVE_ALL)
-            .doc("key [key ...]", "Deletes one or more keys."),
-        row("UNLINK", -2, del)
-            .write()
-            .fast()
-            .key_specs(REMOVE_ALL)
-            .since("4.0.0")
-            .doc("key [key ...]", "Asynchronously deletes one or more keys."),
-        row("EXISTS", -2, exists)
-            .read()
-            .fast()
-            .key_specs(LOOK_ALL)
-            .doc("key [key ...]", "Determines whether one or more keys exist."),
-        row("TOUCH", -2, exists).read().fast().key_specs(LOOK_ALL).since("3.2.1").doc(
-            "key [key ...]",
-            "Returns the number of existing keys after updating their last use.",
+/// What a client that knows of shards does with a command of many keys.
+const EACH_SHARD: &[&str] = &["request_policy:multi_shard", "response_policy:agg_sum"];
+
+pub(super) const COMMANDS: &[Spec] = &[
+    row("DEL", -2, del)
+        .tips(EACH_SHARD)
+        .write()
+        .key_specs(REMOVE_ALL)
+        .doc("key [key ...]", "Deletes one or more keys."),
+    row("UNLINK", -2, del)
+        .tips(EACH_SHARD)
+        .write()
+        .fast()
+        .key_specs(REMOVE_ALL)
+        .since("4.0.0")
+        .doc("key [key ...]", "Asynchronously deletes one or more keys."),
+    row("EXISTS", -2, exists)
+        .tips(EACH_SHARD)
+        .read()
+        .fast()
+        .key_specs(LOOK_ALL)
+        .doc("key [key ...]", "Determines whether one or more keys exist."),
+    row("TOUCH", -2, exists)
+        .tips(EACH_SHARD)
+        .read()
+        .fast()
+        .key_specs(LOOK_ALL)
+        .since("3.2.1")
+        .doc("key [key ...]", "Returns the number of existing keys after updating their last use."),
+    row("TYPE", 2, type_of)
+        .read()
+        .fast()
+        .key_specs(key::LOOK)
+        .doc("key", "Determines the type of value stored at a key."),
+    row("RENAME", 3, rename)
+        .write()
+        .key_specs(RENAME)
+        .doc("key newkey", "Renames a key and overwrites the destination."),
+    row("RENAMENX", 3, renamenx)
+        .write()
+        .fast()
+        .key_specs(RENAME_NEW)
+        .doc("key newkey", "Renames a key only when the target key name doesn't exist."),
+    row("COPY", -3, copy).write().deny_oom().key_specs(COPY).since("6.2.0").doc(
+        "source destination [DB destination-db] [REPLACE]",
+        "Copies the value of a key to a new key.",
+    ),
+    row("MOVE", 3, move_key)
+        .write()
+        .fast()
+        .key_specs(key::ACCESS_DELETE)
+        .doc("key db", "Moves a key to another database."),
+    row("SWAPDB", 3, swapdb)
+        .write()
+        .fast()
+        .of(Categories::DANGEROUS)
+        .since("4.0.0")
+        .doc("index1 index2", "Swaps two databases."),
+    row("KEYS", 2, keys)
+        .read()
+        .of(Categories::DANGEROUS)
+        .cost("O(N) with N being the number of keys in the database")
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+        .doc("pattern", "Returns all key names that match a pattern."),
+    row("SCAN", -2, scan)
+        .read()
+        .since("2.8.0")
+        .tips(&["nondeterministic_output", "request_policy:special"])
+        .doc(
+            "cursor [MATCH pattern] [COUNT count] [TYPE type]",
+            "Iterates over the key names in the database.",
         ),
-        row("TYPE", 2, type_of)
-            .read()
-            .fast()
-            .key_specs(key::LOOK)
-            .doc("key", "Determines the type of value stored at a key."),
-        row("RENAME", 3, rename)
-            .write()
-            .key_specs(RENAME)
-            .doc("key newkey", "Renames a key and overwrites the destination."),
-        row("RENAMENX", 3, renamenx)
-            .write()
-            .fast()
-            .key_specs(RENAME_NEW)
-            .doc("key newkey", "Renames a key only when the target key name doesn't exist."),
-        row("COPY", -3, copy).write().deny_oom().key_specs(COPY).since("6.2.0").doc(
-            "source destination [DB destination-db] [REPLACE]",
-            "Copies the value of a key to a new key.",
-        ),
-        row("MOVE", 3, move_key)
-            .write()
-            .fast()
-            .key_specs(key::ACCESS_DELETE)
-            .doc("key db", "Moves a key to another database."),
-        row("SWAPDB", 3, swapdb)
-            .write()
-            .fast()
-            .of(Categories::DANGEROUS)
-            .since("4.0.0")
-            .doc("index1 index2", "Swaps two databases."),
-        row("KEYS", 2, keys)
-            .read()
-            .of(Categories::DANGEROUS)
-            .cost("O(N) with N being the number of keys in the database")
-            .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
-            .doc("pattern", "Returns all key names that match a pattern."),
-        row("SCAN", -2, scan)
-            .read()
-            .since("2.8.0")
-            .tips(&["nondeterministic_output", "request_policy:special"])
-            .doc(
-                "cursor [MATCH pattern] [COUNT count] [TYPE type]",
-                "Iterates over the key names in the database.",
-            ),
-        row("RANDOMKEY", 1, randomkey)
-            .read()
-            .tips(&["request_policy:all_shards", "nondeterministic_output"])
-            .doc("", "Returns a random key name from the database."),
-        row("DBSIZE", 1, dbsize)
-            .read()
-            .fast()
-            .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
-            .doc("", "Returns the number of keys in the database."),
-        row("FLUSHDB", -1, flushdb)
-            .write()
-            .of(Categories::DANGEROUS)
-            .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-            .doc("[ASYNC | SYNC]", "Removes all keys from the current database."),
-        row("FLUSHALL", -1, flushall)
-            .write()
-            .of(Categories::DANGEROUS)
-            .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
-            .doc("[ASYNC | SYNC]", "Removes all keys from all databases."),
-    ];
+    row("RANDOMKEY", 1, randomkey)
+        .read()
+        .tips(&["request_policy:all_shards", "nondeterministic_output"])
+        .doc("", "Returns a random key name from the database."),
+    row("DBSIZE", 1, dbsize)
+        .read()
+        .fast()
+        .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
+        .doc("", "Returns the number of keys in the database."),
+    row("FLUSHDB", -1, flushdb)
+        .write()
+        .of(Categories::DANGEROUS)
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .doc("[ASYNC | SYNC]", "Removes all keys from the current database."),
+    row("FLUSHALL", -1, flushall)
+        .write()
+        .of(Categories::DANGEROUS)
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .doc("[ASYNC | SYNC]", "Removes all keys from all databases."),
+];
 
 fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let mut removed = 0;

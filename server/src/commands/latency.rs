@@ -34,10 +34,15 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
 /// Notes a command that took at least `latency-monitor-threshold`.
 #[inline]
 pub fn note(ctx: &mut Ctx<'_>, command: Command, took: Micros) {
+    let is_fast = command.spec.flags.has(Flags::FAST);
+    note_event(ctx, if is_fast { "fast-command" } else { "command" }, took);
+}
+
+/// Notes whatever took at least `latency-monitor-threshold`.
+#[inline]
+pub(super) fn note_event(ctx: &mut Ctx<'_>, event: &'static str, took: Micros) {
     let threshold = ctx.server.config.latency_monitor_threshold;
     if threshold > 0 && took / 1000 >= threshold as u64 {
-        let is_fast = command.spec.flags.has(Flags::FAST);
-        let event = if is_fast { "fast-command" } else { "command" };
         ctx.server.latency.add(event, ctx.clock.now() / 1000, took / 1000);
     }
 }

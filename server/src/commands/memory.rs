@@ -47,6 +47,11 @@ pub(super) fn clients(ctx: &Ctx<'_>) -> usize {
     ctx.server.clients.memory()
 }
 
+/// Bytes of the stream's past that is kept for replicas.
+pub(super) fn backlog(ctx: &Ctx<'_>) -> usize {
+    ctx.server.effects.stream.backlog().map_or(0, |backlog| backlog.heap_bytes())
+}
+
 /// The process's resident bytes, where the system tells.
 pub(super) fn resident() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/self/statm").ok()?;
@@ -94,21 +99,31 @@ fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
         ("peak.allocated", peak),
         ("total.allocated", used),
         ("startup.allocated", BASE),
-        ("replication.backlog", 0),
+        ("replication.backlog", backlog(ctx)),
         ("clients.slaves", 0),
         ("clients.normal", clients(ctx)),
         ("cluster.links", 0),
         ("aof.buffer", 0),
-        ("lua.caches", 0),
-        ("functions.caches", 0),
+        ("lua.caches", ctx.server.scripts.bytes()),
+        ("functions.caches", ctx.server.functions.bytes()),
         ("overhead.total", used - dataset),
         ("keys.count", keys),
         ("keys.bytes-per-key", dataset / keys.max(1)),
         ("dataset.bytes", dataset),
+        ("allocator.allocated", used),
+        ("allocator.active", resident),
+        ("allocator.resident", resident),
+        ("allocator-fragmentation.bytes", resident.saturating_sub(used)),
+        ("allocator-rss.bytes", 0),
+        ("rss-overhead.bytes", 0),
+        ("fragmentation.bytes", resident.saturating_sub(used)),
     ];
     let ratios: &[(&str, f64)] = &[
         ("dataset.percentage", dataset as f64 * 100.0 / used as f64),
         ("peak.percentage", used as f64 * 100.0 / peak as f64),
+        ("allocator-fragmentation.ratio", resident as f64 / used as f64),
+        ("allocator-rss.ratio", 1.0),
+        ("rss-overhead.ratio", 1.0),
         ("fragmentation", resident as f64 / used as f64),
     ];
     ctx.reply.map(figures.len() + ratios.len());
@@ -123,11 +138,52 @@ fn stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     Ok(Outcome::Unchanged)
 }
 
+/// With less in use than this nothing can be said, in bytes.
+const LEAST_TO_JUDGE: usize = 5 << 20;
+
+/// A connection takes much if all do so on average, in bytes.
+const MUCH_FOR_A_CLIENT: usize = 200 << 10;
+
 fn doctor(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
-    ctx.reply.verbatim(
-        "There is too little data here for a diagnosis; fill the server and ask again.\n",
-    );
+    let text = if used(ctx) < LEAST_TO_JUDGE {
+        "There is too little data here for a diagnosis; fill the server and ask again.\n".to_owned()
+    } else {
+        diagnosis(ctx)
+    };
+    ctx.reply.verbatim(&text);
     Ok(Outcome::Unchanged)
+}
+
+/// What may be wrong, each in a line.
+fn diagnosis(ctx: &Ctx<'_>) -> String {
+    let used = used(ctx);
+    let (peak, resident) = (ctx.server.stats.peak_memory.max(used), resident().unwrap_or(used));
+    let each = clients(ctx) / ctx.server.clients.len().max(1);
+    let findings = [
+        (peak as f64 > used as f64 * 1.5).then(|| {
+            format!(
+                "Peak: {peak} bytes were in use once, {used} are now. The process may keep more \
+                 than it needs until it is restarted."
+            )
+        }),
+        (resident as f64 > used as f64 * 1.4 && resident - used > 10 << 20).then(|| {
+            format!(
+                "Fragmentation: the process holds {resident} bytes for {used} in use; much was \
+                 deleted, or other parts of the program take the rest."
+            )
+        }),
+        (each > MUCH_FOR_A_CLIENT).then(|| {
+            format!(
+                "Clients: each takes {each} bytes on average. One may not read what it asks for; \
+                 CLIENT LIST shows which (omem, qbuf), maxmemory-clients limits them."
+            )
+        }),
+    ];
+    let findings: Vec<String> = findings.into_iter().flatten().collect();
+    match findings.is_empty() {
+        true => "No memory issues were found.\n".to_owned(),
+        false => findings.join("\n") + "\n",
+    }
 }
 
 fn malloc_stats(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {

@@ -20,7 +20,7 @@ pub mod expiry;
 mod field_deadlines;
 mod foreign;
 mod hashes;
-mod info;
+pub mod info;
 mod introspection;
 mod key_deadlines;
 mod keys;

@@ -124,10 +124,13 @@ fn drop_one(ctx: &mut Ctx<'_>, subject: Subject, name: &[u8]) {
 }
 
 fn confirm(ctx: &mut Ctx<'_>, word: &str, name: Option<&[u8]>, subject: Subject) {
-    ctx.reply.push(3);
-    ctx.reply.text(word);
-    ctx.reply.bulk_or_null(name);
-    ctx.reply.len(count(ctx.session, subject));
+    let count = count(ctx.session, subject);
+    ctx.push(|reply| {
+        reply.push(3);
+        reply.text(word);
+        reply.bulk_or_null(name);
+        reply.len(count);
+    });
 }
 
 /// Ends all subscriptions of a session without a word: RESET, or the end of its connection.
@@ -171,11 +174,9 @@ fn publish(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn spublish(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let limit = ctx.server.config.client_output_buffer_limit.pubsub;
-    let is_alone = !ctx.session.in_script && !ctx.session.in_exec;
-    let own = is_alone.then_some((ctx.session.id(), &mut ctx.reply));
-    let pubsub = &ctx.server.pubsub;
-    let received = pubsub.publish_to_shard(&args[1], &args[2], limit, ctx.now, own);
+    let (limit, now) = (ctx.server.config.client_output_buffer_limit.pubsub, ctx.now);
+    let received =
+        ctx.deliver(|pubsub, own| pubsub.publish_to_shard(&args[1], &args[2], limit, now, own));
     ctx.reply.len(received);
     Ok(Outcome::Told)
 }

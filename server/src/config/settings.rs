@@ -227,9 +227,9 @@ const LEVELS: &[&str] = &["debug", "verbose", "notice", "warning", "nothing"];
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
     Setting::new("port", "number", "TCP port; 0 picks a free one.",
-        |c| c.port.to_string(), |c, v| { c.port = int(v, 0, 65_535)?; Ok(()) }).fixed(),
+        |c| c.port.to_string(), |c, v| { c.port = int(v, 0, 65_535)?; Ok(()) }),
     Setting::new("bind", "address ...", "Addresses to listen at; a leading - makes one optional.",
-        |c| c.bind.join(" "), |c, v| { c.bind = v.split_whitespace().map(str::to_owned).collect(); Ok(()) }).fixed(),
+        |c| c.bind.join(" "), |c, v| { c.bind = v.split_whitespace().map(str::to_owned).collect(); Ok(()) }),
     Setting::new("tls-port", "number|auto", "TCP port for TLS; 0 opens none, auto picks a free one.",
         |c| match c.tls_port { None => "0".to_owned(), Some(0) => "auto".to_owned(), Some(port) => port.to_string() },
         |c, v| {

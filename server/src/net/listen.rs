@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use super::connection::Connection;
+use super::listeners::Slot;
 use crate::commands::Action;
 use crate::config::Config;
 use crate::engine::Engine;
@@ -22,6 +23,12 @@ use crate::session::{Client, Transport};
 #[derive(Debug, Clone)]
 pub(super) struct Host {
     pub(super) engine: Arc<Engine>,
+    pub(super) means: Means,
+}
+
+/// What a connection needs beside the engine.
+#[derive(Debug, Clone)]
+pub(super) struct Means {
     pub(super) actions: UnboundedSender<Action>,
     pub(super) keepalive: u64,
     pub(super) disk: Arc<dyn Disk>,
@@ -106,19 +113,20 @@ fn bind_one(host: &str, port: u16, backlog: i32) -> std::io::Result<(TcpListener
 }
 
 /// Accepts TCP connections `until` its sender goes, and then those that have come before.
-pub(super) async fn accept_tcp(listener: TcpListener, host: Host, mut until: watch::Receiver<()>) {
+pub(super) async fn accept_tcp(slot: Arc<Slot>, host: Host, mut until: watch::Receiver<()>) {
     let mut failures = Failures::default();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = slot.accept() => accepted,
             _ = until.changed() => break,
         };
+        let Some(accepted) = accepted else { return };
         if let Some((stream, peer)) = failures.note(accepted).await {
             let facts = prepare(&stream, peer, &host);
             welcome(stream, facts, &host);
         }
     }
-    let Ok(listener) = listener.into_std() else { return };
+    let Some(Ok(listener)) = slot.close().map(TcpListener::into_std) else { return };
     while let Ok((stream, peer)) = listener.accept() {
         let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {
@@ -169,8 +177,8 @@ pub(super) fn prepare(stream: &TcpStream, peer: SocketAddr, host: &Host) -> Fact
     let laddr = stream.local_addr().map(|addr| addr.to_string()).unwrap_or_default();
     // A connection that these options cannot be set on is about to end anyway.
     let _ = stream.set_nodelay(true);
-    if host.keepalive > 0 {
-        let time = std::time::Duration::from_secs(host.keepalive);
+    if host.means.keepalive > 0 {
+        let time = std::time::Duration::from_secs(host.means.keepalive);
         let _ =
             socket2::SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(time));
     }
@@ -216,6 +224,6 @@ pub(super) fn serve<S>(
     let client = Client::new(id, transport, addr, laddr, fd, engine.clock().now());
     let client = Arc::new(client);
     engine.clients().add(Arc::clone(&client));
-    let (engine, disk) = (Arc::clone(engine), Arc::clone(&host.disk));
-    tokio::spawn(Connection::new(stream, engine, disk, client, host.actions.clone()));
+    let (engine, disk) = (Arc::clone(engine), Arc::clone(&host.means.disk));
+    tokio::spawn(Connection::new(stream, engine, disk, client, host.means.actions.clone()));
 }

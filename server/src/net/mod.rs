@@ -5,6 +5,7 @@ mod connection;
 mod driver;
 mod link;
 mod listen;
+mod listeners;
 pub mod platform;
 mod server;
 pub mod tls;

@@ -12,7 +12,8 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::listen::{self, Host};
+use super::listen::{self, Host, Means};
+use super::listeners::Listeners;
 use super::platform::UnixSocket;
 use super::{driver, link};
 use crate::commands::{Action, shutdown};
@@ -20,6 +21,7 @@ use crate::engine::{Engine, Turn};
 use crate::error::Error;
 use crate::persistence::{self, Disk, Progress, SaveError, SystemDisk};
 use crate::session::{End, Transport};
+use crate::state::Listen;
 use crate::tls::Tls;
 
 /// How long connections may take to send what they have when the server stops.
@@ -30,6 +32,10 @@ pub(super) const WHILE_BUSY: Duration = Duration::from_millis(10);
 
 /// Bytes that a stream within the process holds in each direction.
 const DUPLEX: usize = 64 * 1024;
+
+/// The stack of a thread that executes requests: Lua's patterns call themselves, and Redis has as
+/// much for them. Memory is taken as it is used.
+const STACK: usize = 8 << 20;
 
 /// A server that runs on threads of its own. Dropping it stops the server and waits for that.
 #[derive(Debug)]
@@ -254,6 +260,7 @@ fn run(engine: Arc<Engine>, load: Load, told: Told, stopped: mpsc::UnboundedRece
     let runtime = Builder::new_multi_thread()
         .worker_threads(workers)
         .thread_name("cloakroom-io")
+        .thread_stack_size(STACK)
         .enable_all()
         .build();
     match runtime {
@@ -278,20 +285,22 @@ async fn serve(
     let mut tasks = JoinSet::new();
     let keepalive = engine.turn().config().tcp_keepalive as u64;
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
-    let host = Host { engine: Arc::clone(&engine), actions, keepalive, disk: Arc::clone(&disk) };
+    let means = Means { actions, keepalive, disk: Arc::clone(&disk) };
+    let host = Host { engine: Arc::clone(&engine), means };
     let (closing, until) = watch::channel(());
     if load.is_some() {
         // Nobody who comes early finds a server without data.
         persistence::announce(&mut engine.turn());
     }
-    let addrs = match open(&engine, &host, until, &mut tasks) {
+    let listeners = Arc::new(Listeners::new(&host, until.clone()));
+    let addrs = match open(&engine, &host, &listeners, until, &mut tasks) {
         Ok(addrs) => addrs,
         Err(error) => {
             let _ = told.ready.send(Err(error));
             return;
         }
     };
-    let actions = host.actions.clone();
+    let actions = host.means.actions.clone();
     let started = Started { addrs, host, runtime: Handle::current() };
     if told.ready.send(Ok(started)).is_err() {
         return;
@@ -332,6 +341,7 @@ async fn serve(
     // Dropped, it tells the listeners that they have accepted enough.
     drop(closing);
     while tasks.join_next().await.is_some() {}
+    listeners.ended().await;
     say_farewell(&engine).await;
     // What was in flight may have changed something since.
     if let Some(stated) = saved
@@ -419,6 +429,7 @@ fn hand_over() {
 fn open(
     engine: &Arc<Engine>,
     host: &Host,
+    listeners: &Arc<Listeners>,
     until: watch::Receiver<()>,
     tasks: &mut JoinSet<()>,
 ) -> Result<Addrs, Error> {
@@ -428,12 +439,10 @@ fn open(
     let first = |listeners: &[TcpListener]| listeners.first().and_then(|it| it.local_addr().ok());
     // Port 0 means a free port here, not none as in Redis: `--port 0` is for fixtures.
     if !config.bind.is_empty() && !config.tls_only {
-        let (listeners, port) = listen::bind(&config, config.port)?;
+        let (addr, port) = listeners.open(&config)?;
         turn.server().port = port;
-        addrs.tcp = first(&listeners);
-        for listener in listeners {
-            tasks.spawn(listen::accept_tcp(listener, host.clone(), until.clone()));
-        }
+        turn.server().listen = Some(Arc::clone(listeners) as Arc<dyn Listen>);
+        addrs.tcp = addr;
     }
     if let Some(tls) = turn.server().tls.clone().filter(|_| !config.bind.is_empty()) {
         if config.port == 0 && !config.tls_only && !config.tls_dev {

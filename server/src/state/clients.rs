@@ -142,6 +142,14 @@ impl Clients {
         self.memory.load(Ordering::Relaxed)
     }
 
+    /// Bytes that all have received and sent.
+    pub fn traffic(&self) -> (u64, u64) {
+        self.by_id
+            .iter()
+            .map(|client| client.pulse.traffic())
+            .fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    }
+
     /// All connections, oldest first.
     pub fn all(&self) -> Vec<Arc<Client>> {
         let mut all: Vec<_> = self.by_id.iter().map(|client| Arc::clone(&client)).collect();

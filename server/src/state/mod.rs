@@ -5,8 +5,10 @@ mod effects;
 mod functions;
 mod interpreter;
 mod latency;
+mod listen;
 mod persistence;
 mod pubsub;
+mod rates;
 mod script;
 mod scripts;
 mod shutdown;
@@ -19,8 +21,10 @@ pub use effects::Effects;
 pub use functions::{Function, Functions, Library, ScriptFlags};
 pub use interpreter::KeptInterpreter;
 pub use latency::{Latency, Spikes};
+pub use listen::Listen;
 pub use persistence::{Background, Loading, Persistence};
 pub use pubsub::{PubSub, Subject};
+pub use rates::{PerSecond, Rates, Sample};
 pub use script::{Running, ScriptWatch};
 pub use scripts::Scripts;
 pub use shutdown::Shutdown;
@@ -57,6 +61,8 @@ pub struct Server {
     pub pubsub: PubSub,
     /// What is counted.
     pub stats: Stats,
+    /// How much happens a second.
+    pub rates: Rates,
     /// Who listens with MONITOR.
     pub monitors: Vec<Arc<Client>>,
     /// Connections that wait, and CLIENT PAUSE.
@@ -93,6 +99,8 @@ pub struct Server {
     pub run_id: String,
     /// The port at which it listens; 0 = at none.
     pub port: u16,
+    /// Who listens there; None: nobody does.
+    pub listen: Option<Arc<dyn Listen>>,
     /// The port at which it listens for TLS; 0 = at none.
     pub tls_port: u16,
 }
@@ -114,6 +122,7 @@ impl Server {
             clients: Arc::default(),
             pubsub: PubSub::default(),
             stats: Stats::new(commands),
+            rates: Rates::default(),
             monitors: Vec::new(),
             waits: Waits::default(),
             effects,
@@ -132,6 +141,7 @@ impl Server {
             started: clock.now(),
             run_id: (0..40).map(|_| char::from_digit(rng.u32(..16), 16).unwrap_or('0')).collect(),
             port: 0,
+            listen: None,
             tls_port: 0,
         }
     }

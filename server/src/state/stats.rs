@@ -21,6 +21,8 @@ pub struct Stats {
     pub expired_keys: u64,
     /// Fields deleted because their time was over.
     pub expired_fields: u64,
+    /// Microseconds that deleting what is due took.
+    pub expire_micros: u64,
     /// Keys evicted for memory.
     pub evicted_keys: u64,
     /// Clients evicted for memory.

@@ -76,7 +76,8 @@ pub(super) const COMMANDS: &[Spec] = &[
 pub fn check(ctx: &Ctx<'_>, flags: Flags) -> Result<(), CommandError> {
     let is_plain = !ctx.server.replication.is_replica()
         && ctx.server.config.min_replicas_to_write == 0
-        && ctx.session.peer.is_none();
+        && ctx.session.peer.is_none()
+        && !ctx.session.monitor;
     if is_plain { Ok(()) } else { check_closely(ctx, flags) }
 }
 
@@ -100,8 +101,11 @@ fn check_closely(ctx: &Ctx<'_>, flags: Flags) -> Result<(), CommandError> {
         }
         Some(_) => {}
     }
-    let touches_data = flags.has(Flags::WRITE) || flags.has(Flags::READONLY);
-    if ctx.session.is_replica() && touches_data {
+    let touches_data = [Flags::WRITE, Flags::READONLY, Flags::MAY_REPLICATE];
+    // To Redis who monitors is a replica too.
+    if (ctx.session.is_replica() || ctx.session.monitor)
+        && touches_data.iter().any(|flag| flags.has(*flag))
+    {
         return Err(CommandError::new("ERR Replica can't interact with the keyspace"));
     }
     Ok(())

@@ -1,0 +1,119 @@
+//! The TCP listeners of a server, which `port` and `bind` move while it runs.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::listen::{self, Host};
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::state::Listen;
+
+/// A listener that can be closed while somebody accepts from it.
+#[derive(Debug)]
+pub(super) struct Slot(Mutex<Option<TcpListener>>);
+
+impl Slot {
+    /// The next connection; None once it is closed.
+    pub(super) async fn accept(&self) -> Option<std::io::Result<(TcpStream, SocketAddr)>> {
+        poll_fn(|cx| match &*self.0.lock() {
+            None => std::task::Poll::Ready(None),
+            Some(listener) => listener.poll_accept(cx).map(Some),
+        })
+        .await
+    }
+
+    /// Closes it for all: its address is free at once.
+    pub(super) fn close(&self) -> Option<TcpListener> {
+        self.0.lock().take()
+    }
+}
+
+/// All that are open.
+#[derive(Debug)]
+pub(super) struct Listeners {
+    /// The engine keeps this, so this must not keep the engine.
+    engine: Weak<Engine>,
+    means: listen::Means,
+    until: watch::Receiver<()>,
+    open: Mutex<Vec<Open>>,
+}
+
+#[derive(Debug)]
+struct Open {
+    slot: Arc<Slot>,
+    accepting: JoinHandle<()>,
+}
+
+impl Open {
+    fn close(self) {
+        drop(self.slot.close());
+        self.accepting.abort();
+    }
+}
+
+impl Listeners {
+    /// None is open yet. They accept `until` its sender goes.
+    pub(super) fn new(host: &Host, until: watch::Receiver<()>) -> Self {
+        let engine = Arc::downgrade(&host.engine);
+        Listeners { engine, means: host.means.clone(), until, open: Mutex::default() }
+    }
+
+    /// Opens those that the settings ask for, beside what is open; returns the first address and
+    /// the port.
+    pub(super) fn open(&self, config: &Config) -> Result<(Option<SocketAddr>, u16), Error> {
+        let (listeners, port) = listen::bind(config, config.port)?;
+        let addr = listeners.first().and_then(|first| first.local_addr().ok());
+        let Some(engine) = self.engine.upgrade() else { return Ok((None, port)) };
+        for listener in listeners {
+            let slot = Arc::new(Slot(Mutex::new(Some(listener))));
+            let host = Host { engine: Arc::clone(&engine), means: self.means.clone() };
+            let accepting = listen::accept_tcp(Arc::clone(&slot), host, self.until.clone());
+            let accepting = tokio::spawn(accepting);
+            self.open.lock().push(Open { slot, accepting });
+        }
+        Ok((addr, port))
+    }
+
+    /// Waits until none accepts any more.
+    pub(super) async fn ended(&self) {
+        let open = std::mem::take(&mut *self.open.lock());
+        for Open { accepting, .. } in open {
+            // One that panicked accepts no more either.
+            let _ = accepting.await;
+        }
+    }
+}
+
+impl Listen for Listeners {
+    fn move_to(&self, config: &Config, from: &Config) -> Result<u16, String> {
+        let before = std::mem::take(&mut *self.open.lock());
+        let is_port_kept = config.port == from.port;
+        if is_port_kept {
+            // Addresses may overlap, and a port is open but once.
+            before.iter().for_each(|open| drop(open.slot.close()));
+        }
+        match self.open(config) {
+            Ok((_, port)) => {
+                before.into_iter().for_each(Open::close);
+                Ok(port)
+            }
+            Err(error) if is_port_kept => {
+                if let Err(error) = self.open(from) {
+                    tracing::error!(%error, "cannot listen again where it was");
+                }
+                Err(error.to_string())
+            }
+            Err(error) => {
+                *self.open.lock() = before;
+                Err(error.to_string())
+            }
+        }
+    }
+}
