@@ -71,6 +71,42 @@ pub struct Pulse {
     command: AtomicUsize,
     received: AtomicU64,
     sent: AtomicU64,
+    reads: AtomicU64,
+    writes: AtomicU64,
+}
+
+/// What has gone through a connection, or through several.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes received.
+    pub received: u64,
+    /// Bytes sent.
+    pub sent: u64,
+    /// How often something was received.
+    pub reads: u64,
+    /// How often something was sent.
+    pub writes: u64,
+}
+
+impl Traffic {
+    /// What takes it away where it is added.
+    pub fn negated(self) -> Traffic {
+        Traffic {
+            received: self.received.wrapping_neg(),
+            sent: self.sent.wrapping_neg(),
+            reads: self.reads.wrapping_neg(),
+            writes: self.writes.wrapping_neg(),
+        }
+    }
+}
+
+impl std::ops::AddAssign for Traffic {
+    fn add_assign(&mut self, other: Traffic) {
+        self.received = self.received.wrapping_add(other.received);
+        self.sent = self.sent.wrapping_add(other.sent);
+        self.reads = self.reads.wrapping_add(other.reads);
+        self.writes = self.writes.wrapping_add(other.writes);
+    }
 }
 
 impl Pulse {
@@ -80,6 +116,8 @@ impl Pulse {
             command: AtomicUsize::new(usize::MAX),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            reads: AtomicU64::new(0),
+            writes: AtomicU64::new(0),
         }
     }
 
@@ -103,15 +141,20 @@ impl Pulse {
         self.command.store(id, Ordering::Relaxed);
     }
 
-    /// Bytes received and sent in all.
-    pub fn traffic(&self) -> (u64, u64) {
-        (self.received.load(Ordering::Relaxed), self.sent.load(Ordering::Relaxed))
+    /// What has gone through it in all.
+    pub fn traffic(&self) -> Traffic {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (reads, writes) = (of(&self.reads), of(&self.writes));
+        Traffic { received: of(&self.received), sent: of(&self.sent), reads, writes }
     }
 
-    /// It has received and sent so many bytes in all.
-    pub fn set_traffic(&self, (received, sent): (u64, u64)) {
+    /// So much has gone through it in all.
+    pub fn set_traffic(&self, traffic: Traffic) {
+        let Traffic { received, sent, reads, writes } = traffic;
         self.received.store(received, Ordering::Relaxed);
         self.sent.store(sent, Ordering::Relaxed);
+        self.reads.store(reads, Ordering::Relaxed);
+        self.writes.store(writes, Ordering::Relaxed);
     }
 }
 

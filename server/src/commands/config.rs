@@ -138,7 +138,13 @@ fn apply(ctx: &mut Ctx<'_>) {
 }
 
 fn resetstat(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
-    ctx.server.stats = Stats::new(ctx.table.len());
+    let peak_memory = ctx.server.stats.peak_memory.max(super::memory::used(ctx));
+    // What has gone through connections that are still there counts from now on.
+    let past_traffic = ctx.server.clients.traffic().negated();
+    ctx.server.stats = Stats { peak_memory, past_traffic, ..Stats::new(ctx.table.len()) };
+    ctx.server.clients.forget_arrivals();
+    ctx.server.persistence.saves = 0;
+    ctx.server.replication.counts = Default::default();
     (ctx.data.lookups.hits, ctx.data.lookups.misses) = (0, 0);
     ctx.reply.ok();
     Ok(Outcome::Unchanged)

@@ -7,6 +7,7 @@ use super::spec::Categories;
 use super::{Ctx, Done, Outcome, Spec};
 use crate::replication::Upstream;
 use crate::resp::Args;
+use crate::session::Traffic;
 use crate::state::{Sample, Subject};
 
 /// The version whose behaviour clients can count on.
@@ -74,7 +75,7 @@ fn server(ctx: &mut Ctx<'_>, out: &mut String) {
         "redis_git_dirty": 0,
         "redis_build_id": env!("CARGO_PKG_VERSION"),
         "redis_mode": "standalone",
-        "os": std::env::consts::OS,
+        "os": super::memory::os(),
         "arch_bits": usize::BITS,
         "monotonic_clock": "POSIX clock_gettime",
         "multiplexing_api": "tokio",
@@ -275,30 +276,31 @@ fn share(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
 
+/// What has gone through all connections up to now.
+fn traffic(ctx: &Ctx<'_>) -> Traffic {
+    let mut all = ctx.server.clients.traffic();
+    all += ctx.server.stats.past_traffic;
+    all
+}
+
 /// How much there has been up to now.
-fn sample(ctx: &Ctx<'_>) -> Sample {
-    let (received, sent) = ctx.server.clients.traffic();
-    let past = ctx.server.stats.past_traffic;
-    Sample {
-        at: ctx.clock.stopwatch(),
-        commands: ctx.server.stats.total_commands,
-        received: received + past.0,
-        sent: sent + past.1,
-    }
+fn sample(ctx: &Ctx<'_>, traffic: Traffic) -> Sample {
+    let Traffic { received, sent, .. } = traffic;
+    let commands = ctx.server.stats.total_commands;
+    Sample { at: ctx.clock.stopwatch(), commands, received, sent }
 }
 
 /// Notes now and then how much there has been, and how much memory is in use.
 pub fn note_rates(ctx: &mut Ctx<'_>) {
-    let sample = sample(ctx);
+    let sample = sample(ctx, traffic(ctx));
     ctx.server.rates.note(sample);
     let used = super::memory::used(ctx);
     ctx.server.stats.peak_memory = ctx.server.stats.peak_memory.max(used);
 }
 
 fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
-    let sample = sample(ctx);
-    let Sample { received, sent, .. } = sample;
-    let rates = ctx.server.rates.up_to(sample);
+    let traffic = traffic(ctx);
+    let rates = ctx.server.rates.up_to(sample(ctx, traffic));
     let (accepted, rejected) = ctx.server.clients.arrivals();
     let pubsub = &ctx.server.pubsub;
     let stats = &ctx.server.stats;
@@ -306,8 +308,8 @@ fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
         "total_connections_received": accepted,
         "total_commands_processed": stats.total_commands,
         "instantaneous_ops_per_sec": rates.commands as u64,
-        "total_net_input_bytes": received,
-        "total_net_output_bytes": sent,
+        "total_net_input_bytes": traffic.received,
+        "total_net_output_bytes": traffic.sent,
         "total_net_repl_input_bytes": 0,
         "total_net_repl_output_bytes": 0,
         "instantaneous_input_kbps": format_args!("{:.2}", rates.received / 1024.0),
@@ -350,8 +352,8 @@ fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
         "unexpected_error_replies": stats.unexpected_errors,
         "total_error_replies": stats.error_replies,
         "dump_payload_sanitizations": 0,
-        "total_reads_processed": stats.total_commands,
-        "total_writes_processed": stats.total_commands,
+        "total_reads_processed": traffic.reads,
+        "total_writes_processed": traffic.writes,
         "io_threaded_reads_processed": 0,
         "io_threaded_writes_processed": 0,
         "reply_buffer_shrinks": 0,

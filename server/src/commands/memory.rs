@@ -59,6 +59,16 @@ pub(super) fn resident() -> Option<usize> {
     Some(pages * 4096)
 }
 
+/// The system and its version, as far as it tells.
+pub(super) fn os() -> String {
+    use std::env::consts::{ARCH, OS};
+    let read = |name: &str| std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
+    match (read("ostype"), read("osrelease")) {
+        (Ok(name), Ok(release)) => format!("{} {} {ARCH}", name.trim(), release.trim()),
+        _ => format!("{OS} {ARCH}"),
+    }
+}
+
 /// The machine's memory, where the system tells.
 pub(super) fn system() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;

@@ -162,9 +162,7 @@ pub fn forget_session(ctx: &mut Ctx<'_>) {
     end_session(ctx);
     let client = &ctx.session.client;
     let stats = &mut ctx.server.stats;
-    let traffic = client.pulse.traffic();
-    stats.past_traffic.0 += traffic.0;
-    stats.past_traffic.1 += traffic.1;
+    stats.past_traffic += client.pulse.traffic();
     stats.evicted_clients += u64::from(client.ends_for(End::Evicted));
     stats.over_query_limit += u64::from(client.ends_for(End::QueryLimit));
     stats.over_output_limit += u64::from(client.ends_for(End::OutputLimit));

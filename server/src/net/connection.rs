@@ -20,7 +20,7 @@ use crate::engine::{ConnectionLimits, Engine, Flow, Turn};
 use crate::persistence::{self, Disk};
 use crate::replication::Fed;
 use crate::resp::{Args, Limits, Parsed, Protocol, ProtocolError, Reply, RequestParser};
-use crate::session::{Client, End, ReplyMode, Transaction, Waiting};
+use crate::session::{Client, End, ReplyMode, Traffic, Transaction, Waiting};
 use crate::state::Running;
 
 /// How much one read takes in at most.
@@ -80,8 +80,8 @@ pub struct Connection<S> {
     closing: bool,
     /// The peer sends nothing more.
     at_end: bool,
-    /// Bytes received and sent in all.
-    traffic: (u64, u64),
+    /// What has gone through it in all.
+    traffic: Traffic,
     /// The state of the buffers when it was last shown: bytes received, room for more, bytes to be
     /// sent.
     shown: (usize, usize, usize),
@@ -174,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             is_flushed: true,
             closing: false,
             at_end: false,
-            traffic: (0, 0),
+            traffic: Traffic::default(),
             shown: (0, 0, 0),
             waker: None,
             heard: 0,
@@ -323,7 +323,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut buf = ReadBuf::new(buf);
         match Pin::new(&mut self.stream).poll_read(cx, &mut buf) {
             Poll::Ready(Ok(())) => {
-                self.traffic.0 += buf.filled().len() as u64;
+                self.traffic.received += buf.filled().len() as u64;
+                self.traffic.reads += u64::from(!buf.filled().is_empty());
                 Poll::Ready(Ok(buf.filled().len()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -475,7 +476,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     _ => break,
                 }
             }
-            self.traffic.1 += sent as u64;
+            self.traffic.sent += sent as u64;
+            self.traffic.writes += u64::from(sent > 0);
             if out.len() - sent > KEPT_OUTPUT {
                 (self.output, self.sent) = (std::mem::take(out), sent);
             } else {
@@ -495,7 +497,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(written)) => {
                     self.sent += written;
-                    self.traffic.1 += written as u64;
+                    self.traffic.sent += written as u64;
+                    self.traffic.writes += 1;
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => break,

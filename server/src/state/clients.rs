@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-use crate::session::{Client, ClientId, End};
+use crate::session::{Client, ClientId, End, Traffic};
 
 /// All connections by number. Connections come and go without asking for the data's gate, which
 /// is why this is a concurrent map of its own.
@@ -53,9 +53,15 @@ impl Clients {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Connections accepted, and turned away, since the start.
+    /// Connections accepted, and turned away, since the start or CONFIG RESETSTAT.
     pub fn arrivals(&self) -> (u64, u64) {
         (self.accepted.load(Ordering::Relaxed), self.rejected.load(Ordering::Relaxed))
+    }
+
+    /// Counts arrivals anew.
+    pub fn forget_arrivals(&self) {
+        self.accepted.store(0, Ordering::Relaxed);
+        self.rejected.store(0, Ordering::Relaxed);
     }
 
     /// Adds a connection.
@@ -142,12 +148,11 @@ impl Clients {
         self.memory.load(Ordering::Relaxed)
     }
 
-    /// Bytes that all have received and sent.
-    pub fn traffic(&self) -> (u64, u64) {
-        self.by_id
-            .iter()
-            .map(|client| client.pulse.traffic())
-            .fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
+    /// What has gone through all.
+    pub fn traffic(&self) -> Traffic {
+        let mut all = Traffic::default();
+        self.by_id.iter().for_each(|client| all += client.pulse.traffic());
+        all
     }
 
     /// All connections, oldest first.

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::session::Traffic;
+
 /// Counters since the start or CONFIG RESETSTAT.
 #[derive(Debug, Default)]
 pub struct Stats {
@@ -11,8 +13,8 @@ pub struct Stats {
     pub errors: BTreeMap<String, u64>,
     /// Commands executed.
     pub total_commands: u64,
-    /// Bytes received from and sent to connections that have ended.
-    pub past_traffic: (u64, u64),
+    /// What has gone through connections that have ended.
+    pub past_traffic: Traffic,
     /// Error replies.
     pub error_replies: u64,
     /// Requests of the primary's stream that could not be executed.
