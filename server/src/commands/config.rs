@@ -47,6 +47,13 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     if !args.len().is_multiple_of(2) {
         return Err(CommandError::SYNTAX);
     }
+    // A name that is no text is told as it came.
+    for name in args.from(2).iter().step_by(2) {
+        if std::str::from_utf8(name).is_err() {
+            let text = "ERR Unknown option or number of arguments for CONFIG SET - '";
+            return Err(CommandError::quoting(text, name, "'"));
+        }
+    }
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     let words: Vec<String> = args.from(2).iter().map(text).collect();
     let pairs: Vec<_> = words.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone())).collect();

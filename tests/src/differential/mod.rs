@@ -254,9 +254,9 @@ impl<'a> Contest<'a> {
 
 /// Whether these could be the events of commands of which each is like one of the two servers'.
 fn merged(ours: &[Event], redis: &[Event], valkey: &[Event]) -> bool {
-    let lengths = [redis.len(), valkey.len()];
-    (lengths.iter().min() <= Some(&ours.len()) && lengths.iter().max() >= Some(&ours.len()))
-        && ours.iter().all(|event| redis.contains(event) || valkey.contains(event))
+    let is_in = |events: &[Event], event: &Event| events.contains(event);
+    ours.iter().all(|event| is_in(redis, event) || is_in(valkey, event))
+        && redis.iter().all(|event| is_in(ours, event) || !is_in(valkey, event))
 }
 
 /// What Valkey 9 knows and Redis 7.0 does not.
