@@ -10,10 +10,12 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Sleep;
 
 use crate::commands::{Action, CommandError, Session, greet};
 use crate::engine::{ConnectionLimits, Engine, Flow, Turn};
@@ -22,6 +24,9 @@ use crate::replication::Fed;
 use crate::resp::{Args, Limits, Parsed, Protocol, ProtocolError, Reply, RequestParser};
 use crate::session::{Client, End, ReplyMode, Traffic, Transaction, Waiting};
 use crate::state::Running;
+
+/// How long a connection looks for what is in flight when the server stops.
+const LAST_LOOK: Duration = Duration::from_millis(1);
 
 /// How much one read takes in at most.
 const READ_AT_ONCE: usize = 64 * 1024;
@@ -91,8 +96,8 @@ pub struct Connection<S> {
     heard: u64,
     /// Batches that it may still execute before others get their turns.
     batches_left: usize,
-    /// The server stops, and nothing was found to be in flight.
-    has_looked_twice: bool,
+    /// The server stops, and nothing was found to be in flight: when to look for the last time.
+    last_look: Option<Pin<Box<Sleep>>>,
     /// It is a replica's, and lets others add to the stream before it sends that.
     is_gathering: bool,
     /// What was written is held back until others have listened to what they were told.
@@ -179,7 +184,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             waker: None,
             heard: 0,
             batches_left: 0,
-            has_looked_twice: false,
+            last_look: None,
             holds_reply: false,
             is_gathering: false,
         }
@@ -238,11 +243,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 // What it waits for will not come.
                 Poll::Pending if self.session.client.is_finishing() && all_sent => {
-                    // What has come may not have been noticed yet: it is looked for once more.
-                    if std::mem::replace(&mut self.has_looked_twice, true) {
-                        return self.end(cx);
-                    }
-                    return later(cx);
+                    // What has come before may not have been noticed yet. It is when a timer has
+                    // gone off: tokio looks at sockets first.
+                    let soon = || Box::pin(tokio::time::sleep(LAST_LOOK));
+                    ready!(self.last_look.get_or_insert_with(soon).as_mut().poll(cx));
+                    return self.end(cx);
                 }
                 Poll::Pending => return Poll::Pending,
             }

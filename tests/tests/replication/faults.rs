@@ -15,7 +15,7 @@ use crate::load::Load;
 use crate::node::{Node, assert_equal};
 
 /// How long the network stays bad.
-const BAD_FOR: Duration = Duration::from_secs(20);
+const BAD_FOR: Duration = Duration::from_secs(60);
 
 /// Keys that are always written together, and so always have the same value. Not the load's.
 const KEYS: usize = 60;
