@@ -108,7 +108,7 @@ fn clients(ctx: &mut Ctx<'_>, out: &mut String) {
         let view = client.view.lock();
         input = input.max(view.query.0);
         output = output.max(view.output);
-        blocked += usize::from(view.flags.unblockable);
+        blocked += usize::from(view.flags.blocked);
     }
     fields!(out,
         "connected_clients": all.len(),
