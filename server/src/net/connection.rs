@@ -243,15 +243,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 // What it waits for will not come.
                 Poll::Pending if self.session.client.is_finishing() && all_sent => {
-                    // What has come before may not have been noticed yet. It is when a timer has
-                    // gone off: tokio looks at sockets first.
-                    let soon = || Box::pin(tokio::time::sleep(LAST_LOOK));
-                    ready!(self.last_look.get_or_insert_with(soon).as_mut().poll(cx));
-                    return self.end(cx);
+                    return self.end_after_last_look(cx);
                 }
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// What has come before the server's end may not have been noticed yet. It is when a timer has
+    /// gone off: tokio looks at sockets first.
+    #[cold]
+    fn end_after_last_look(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let soon = || Box::pin(tokio::time::sleep(LAST_LOOK));
+        ready!(self.last_look.get_or_insert_with(soon).as_mut().poll(cx));
+        self.end(cx)
     }
 
     /// Whether to let others go first, once: what they write goes to the replica in the same write.
