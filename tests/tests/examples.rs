@@ -38,3 +38,13 @@ fn fixture_in_python() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "ok\n");
 }
+
+#[test]
+fn cargo_run_alone_starts_the_server() {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(root());
+    let told = cargo.stdin(Stdio::null()).output().expect("cargo runs").stdout;
+    let told = String::from_utf8_lossy(&told);
+    assert_eq!(told.matches("\"default_run\":\"").count(), 1, "one of them, or cargo asks which");
+    assert!(told.contains("\"default_run\":\"cloakroom\""));
+}
