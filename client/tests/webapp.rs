@@ -2,11 +2,12 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use cloakroom_tests::peers::{Kind, Peer, example, python, root};
+use cloakroom_tests::process::Folder;
 
 /// The running example. It ends when this is dropped.
 struct Shop {
@@ -56,25 +57,8 @@ impl Drop for Shop {
     }
 }
 
-/// A folder of this test's own.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("cloakroom-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&path).expect("it can be made");
-        Folder(path)
-    }
-
-    fn sqlite(&self) -> String {
-        format!("sqlite:{}?mode=rwc", self.0.join("shop.sqlite").display())
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
+fn sqlite(folder: &Folder) -> String {
+    format!("sqlite:{}?mode=rwc", folder.path().join("shop.sqlite").display())
 }
 
 fn cookie_in(answer: &str) -> String {
@@ -106,8 +90,8 @@ fn buy_a_coat(shop: &Shop) {
 
 #[test]
 fn it_starts_with_all_it_needs() {
-    let folder = Folder::new("shop");
-    let shop = Shop::start(&[("DATABASE_URL", &folder.sqlite())]);
+    let folder = Folder::new();
+    let shop = Shop::start(&[("DATABASE_URL", &sqlite(&folder))]);
     buy_a_coat(&shop);
     let style = shop.ask("GET", "/style.css", "", "");
     assert!(style.contains("text/css") && !style.contains("set-cookie"), "{style}");
@@ -117,8 +101,8 @@ fn it_starts_with_all_it_needs() {
 #[ignore = "needs chromium, chromedriver and selenium: tests/run"]
 fn it_works_in_real_browsers() {
     let sessions = Peer::start(Kind::Ours).expect("the server starts");
-    let folder = Folder::new("browsers");
-    let database = folder.sqlite();
+    let folder = Folder::new();
+    let database = sqlite(&folder);
     let url = sessions.url();
     let shop = Shop::start(&[("SESSIONS_URL", &url), ("DATABASE_URL", &database)]);
     let script = root().join("tests/clients/browser/shop.py");
@@ -145,9 +129,9 @@ impl Postgres {
         let versions = std::fs::read_dir("/usr/lib/postgresql").expect("PostgreSQL is installed");
         let versions = versions.map(|version| version.expect("readable").path().join("bin"));
         let programs = versions.max().expect("a version is installed");
-        let folder = Folder::new("postgres");
-        let data = folder.0.join("data");
-        must_succeed(Command::new("chmod").arg("777").arg(&folder.0));
+        let folder = Folder::new();
+        let data = folder.path().join("data");
+        must_succeed(Command::new("chmod").arg("777").arg(folder.path()));
         let mut make = as_a_user(&programs.join("initdb"));
         must_succeed(make.args(["--auth=trust", "--username=shop", "-D"]).arg(&data));
         // Another process may take the port between our look and the server's bind.

@@ -3,11 +3,10 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-
+use crate::certificates::{HERE, authority, certificate};
 use crate::peers::{Kind, Peer, own_folder};
 use crate::wire::{Value, Wire, is_end};
 
@@ -287,17 +286,10 @@ impl Drop for Secured {
     }
 }
 
-fn write_certificates(
-    folder: &std::path::Path,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let mut authority = CertificateParams::new(Vec::new())?;
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
-    let key = KeyPair::generate()?;
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
-    let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
+fn write_certificates(folder: &Path) -> io::Result<()> {
+    let authority = authority();
+    let (certificate, key) = certificate(&authority, HERE);
     std::fs::write(folder.join("ca.pem"), authority.pem())?;
-    std::fs::write(folder.join("cert.pem"), certificate.pem())?;
-    std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
-    Ok(())
+    std::fs::write(folder.join("cert.pem"), certificate)?;
+    std::fs::write(folder.join("key.pem"), key)
 }

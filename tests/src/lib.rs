@@ -4,6 +4,7 @@
 //! Plain `cargo test` runs what needs nothing but Rust; `tests/run` installs the peers and runs
 //! the rest as well.
 
+pub mod certificates;
 pub mod differential;
 pub mod drivers;
 pub mod fuzz;

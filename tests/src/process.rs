@@ -135,6 +135,11 @@ impl Folder {
         std::fs::write(&path, text).expect("it can be written");
         path.display().to_string()
     }
+
+    /// The text of a file in it.
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.0.join(name)).expect("the file can be read")
+    }
 }
 
 impl Default for Folder {

@@ -39,6 +39,31 @@ pub enum Value {
 }
 
 impl Value {
+    /// Its elements (those of the second element, in the reply of a SCAN) in groups of this size,
+    /// sorted: what may come in any order is then equal.
+    pub fn sorted(&self, group: usize) -> Value {
+        let sort = |items: &[Value]| {
+            let mut groups: Vec<&[Value]> = items.chunks(group).collect();
+            groups.sort();
+            groups.concat()
+        };
+        match self {
+            Value::Array(items) => match &items[..] {
+                [cursor, Value::Array(page)] => {
+                    Value::Array(vec![cursor.clone(), Value::Array(sort(page))])
+                }
+                _ => Value::Array(sort(items)),
+            },
+            Value::Set(items) => Value::Set(sort(items)),
+            Value::Map(pairs) => {
+                let mut pairs = pairs.clone();
+                pairs.sort();
+                Value::Map(pairs)
+            }
+            other => other.clone(),
+        }
+    }
+
     /// Whether this is an error reply.
     pub fn is_error(&self) -> bool {
         matches!(self, Value::Error(_))

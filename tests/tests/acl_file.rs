@@ -1,38 +1,9 @@
 //! Users in files: the aclfile, and user lines of the config file. Ours and redis-server are asked
 //! the same and must answer the same.
 
-use std::fs;
-use std::path::PathBuf;
-
 use cloakroom_tests::peers::{Kind, Peer};
+use cloakroom_tests::process::Folder;
 use cloakroom_tests::wire::Wire;
-
-/// A folder of this test's own, gone when it is dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("cloakroom-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder can be made");
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, text).expect("a file can be written");
-        path.to_str().expect("a plain path").to_owned()
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.0.join(name)).expect("the file can be read")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
 
 fn start(kind: Kind, args: &[&str]) -> Peer {
     Peer::start_with(kind, args).unwrap_or_else(|e| panic!("{}: {e}", kind.tag()))
@@ -44,7 +15,7 @@ fn ask(wire: &mut Wire, args: &[&str]) -> String {
 
 /// What a server makes of an aclfile of many kinds, each loaded and listed.
 fn loads(kind: Kind) -> Vec<String> {
-    let folder = Folder::new(&format!("loads-{}", kind.tag()));
+    let folder = Folder::new();
     let first = "user default on nopass ~* &* +@all\nuser bob on >x ~b +get\n";
     let path = folder.write("users.acl", first);
     let peer = start(kind, &["--aclfile", &path]);
@@ -93,7 +64,7 @@ fn an_aclfile_means_what_it_means_to_redis() {
 /// Connections of users that are read anew end; the default user's stay.
 #[test]
 fn loading_ends_the_connections_of_users() {
-    let folder = Folder::new("ends");
+    let folder = Folder::new();
     let path = folder.write("users.acl", "user ann on nopass +@all\n");
     let peer = start(Kind::Ours, &["--aclfile", &path]);
     let (mut own, mut ann) = (peer.connect().expect("open"), peer.connect().expect("open"));
@@ -105,7 +76,7 @@ fn loading_ends_the_connections_of_users() {
 
 /// What a config file with users comes to, and how it is rewritten.
 fn configured(kind: Kind) -> Vec<String> {
-    let folder = Folder::new(&format!("configured-{}", kind.tag()));
+    let folder = Folder::new();
     let text = "requirepass secret\nuser ann on >x ~a* +@read\nuser bob (+get ~b)\n\
                 rename-command GET FETCH\nrename-command KEYS \"\"\n";
     let path = folder.write("redis.conf", text);
@@ -150,7 +121,7 @@ fn users_and_renamed_commands_of_a_config_file_mean_what_they_mean_to_redis() {
 
 #[test]
 fn what_cannot_be_is_told_at_the_start() {
-    let folder = Folder::new("wrong");
+    let folder = Folder::new();
     for (text, part) in [
         ("user ann +nosuch\n", "line 1: rule \"+nosuch\" of user ann"),
         ("port 0\nuser ann\nuser ann\n", "line 3: user ann is defined twice"),

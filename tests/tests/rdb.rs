@@ -2,10 +2,11 @@
 //! type, in every database, with deadlines.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use cloakroom_tests::peers::{Kind, Peer};
+use cloakroom_tests::process::Folder;
 use cloakroom_tests::wire::Wire;
 
 type Bytes = Vec<u8>;
@@ -150,25 +151,6 @@ fn knows_field_deadlines(kind: Kind) -> bool {
     kind != Kind::Redis7
 }
 
-/// A folder that goes with its value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path =
-            std::env::temp_dir().join(format!("cloakroom-rdb-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("a folder can be made");
-        Folder(path)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn start_in(kind: Kind, folder: &Path) -> Peer {
     let folder = folder.display().to_string();
     Peer::start_with(kind, &["--dir", &folder]).unwrap_or_else(|e| panic!("{}: {e}", kind.tag()))
@@ -176,19 +158,19 @@ fn start_in(kind: Kind, folder: &Path) -> Peer {
 
 /// One server saves, the other loads, and both hold the same.
 fn file_goes(from: Kind, to: Kind) {
-    let folder = Folder::new(&format!("{}-{}", from.tag(), to.tag()));
+    let folder = Folder::new();
     let with_deadlines = knows_field_deadlines(from) && knows_field_deadlines(to);
     for seed in 0..3 {
-        let _ = std::fs::remove_file(folder.0.join("dump.rdb"));
-        let source = start_in(from, &folder.0);
+        let _ = std::fs::remove_file(folder.path().join("dump.rdb"));
+        let source = start_in(from, folder.path());
         let mut wire = source.connect().expect("it accepts");
         fill(&mut wire, seed, with_deadlines);
         wire.ask(&[b"SAVE"]);
         let due = contents(&mut wire, with_deadlines);
         if from == Kind::Ours && to == Kind::Redis7 {
-            check_rdb(&folder.0.join("dump.rdb"));
+            check_rdb(&folder.path().join("dump.rdb"));
         }
-        let target = start_in(to, &folder.0);
+        let target = start_in(to, folder.path());
         let found = contents(&mut target.connect().expect("it accepts"), with_deadlines);
         assert!(due.len() >= 200, "much was made");
         assert_eq!(found, due, "seed {seed} from {} to {}", from.tag(), to.tag());

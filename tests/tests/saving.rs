@@ -7,36 +7,14 @@ use std::io::Write;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 #[cfg(target_os = "linux")]
 use std::process::Stdio;
 
 use cloakroom_tests::peers::{Kind, Peer, cloakroom};
-use cloakroom_tests::process::{self, Process};
+use cloakroom_tests::process::{self, Folder, Process};
 use cloakroom_tests::wire::{Value, Wire};
-
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let name = format!("cloakroom-saving-{}-{name}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).expect("a folder can be made");
-        Folder(path)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("dump.rdb")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 fn start(folder: &Path, args: &[&str]) -> Peer {
     let folder = folder.display().to_string();
@@ -68,49 +46,49 @@ fn is_gone(wire: &mut Wire) -> bool {
 
 #[test]
 fn what_is_kept_is_there_again() {
-    let folder = Folder::new("kept");
+    let folder = Folder::new();
     let saves = ["--save", "3600 1"];
-    let mut peer = start(&folder.0, &saves);
+    let mut peer = start(folder.path(), &saves);
     let mut wire = peer.connect().expect("it accepts");
     say(&mut wire, "HSET session user ann");
     assert_eq!(signal(&mut peer, "TERM"), Some(0));
-    let mut peer = start(&folder.0, &saves);
+    let mut peer = start(folder.path(), &saves);
     let mut wire = peer.connect().expect("it accepts");
     assert_eq!(say(&mut wire, "HGET session user"), "\"ann\"");
     say(&mut wire, "HSET session user bob");
     wire.send(&["SHUTDOWN"]).expect("it listens");
     assert!(is_gone(&mut wire));
     assert_eq!(peer.wait().expect("it ends").code(), Some(0));
-    let mut peer = start(&folder.0, &saves);
+    let mut peer = start(folder.path(), &saves);
     let mut wire = peer.connect().expect("it accepts");
     assert_eq!(say(&mut wire, "HGET session user"), "\"bob\"");
     say(&mut wire, "HSET session user eve");
     wire.send(&["SHUTDOWN", "NOSAVE"]).expect("it listens");
     assert_eq!(peer.wait().expect("it ends").code(), Some(0));
     // Without save points nothing is kept unless it is asked for.
-    let mut peer = start(&folder.0, &[]);
+    let mut peer = start(folder.path(), &[]);
     let mut wire = peer.connect().expect("it accepts");
     assert_eq!(say(&mut wire, "HGET session user"), "\"bob\"");
     say(&mut wire, "HSET session user cid");
     assert_eq!(signal(&mut peer, "TERM"), Some(0));
-    let mut peer = start(&folder.0, &[]);
+    let mut peer = start(folder.path(), &[]);
     let mut wire = peer.connect().expect("it accepts");
     assert_eq!(say(&mut wire, "HGET session user"), "\"bob\"");
     say(&mut wire, "HSET session user dan");
     wire.send(&["SHUTDOWN", "SAVE"]).expect("it listens");
     assert_eq!(peer.wait().expect("it ends").code(), Some(0));
-    let peer = start(&folder.0, &[]);
+    let peer = start(folder.path(), &[]);
     let mut wire = peer.connect().expect("it accepts");
     assert_eq!(say(&mut wire, "HGET session user"), "\"dan\"");
 }
 
 #[test]
 fn a_server_that_cannot_save_goes_on_unless_it_is_forced() {
-    let folder = Folder::new("unsaved");
-    let mut peer = start(&folder.0, &["--save", "3600 1"]);
+    let folder = Folder::new();
+    let mut peer = start(folder.path(), &["--save", "3600 1"]);
     let mut wire = peer.connect().expect("it accepts");
     say(&mut wire, "SET a 1");
-    std::fs::remove_dir_all(&folder.0).expect("it was there");
+    std::fs::remove_dir_all(folder.path()).expect("it was there");
     assert_eq!(say(&mut wire, "SAVE"), "(error) ERR");
     assert_eq!(say(&mut wire, "SHUTDOWN"), "(error) ERR Errors trying to SHUTDOWN. Check logs.");
     send_signal(&peer, "TERM");
@@ -122,9 +100,9 @@ fn a_server_that_cannot_save_goes_on_unless_it_is_forced() {
 
 #[test]
 fn a_machine_that_stops_leaves_a_whole_file() {
-    let folder = Folder::new("killed");
+    let folder = Folder::new();
     for round in 0..7 {
-        let mut peer = start(&folder.0, &[]);
+        let mut peer = start(folder.path(), &[]);
         let mut wire = peer.connect().expect("it accepts");
         let before = say(&mut wire, "DBSIZE");
         say(&mut wire, "DEBUG POPULATE 10000 key 100");
@@ -142,7 +120,7 @@ fn a_machine_that_stops_leaves_a_whole_file() {
         send_signal(&peer, "KILL");
         peer.wait().expect("it ends");
         // It may have been the new file just in time; the next round wants the old one.
-        let peer = start(&folder.0, &[]);
+        let peer = start(folder.path(), &[]);
         let mut wire = peer.connect().expect("it accepts");
         assert_ne!(say(&mut wire, "DBSIZE"), "(integer) 0");
         say(&mut wire, "FLUSHALL");
@@ -153,12 +131,18 @@ fn a_machine_that_stops_leaves_a_whole_file() {
 
 #[test]
 fn a_file_that_cannot_be_loaded_ends_the_start_with_a_line() {
-    let folder = Folder::new("damaged");
-    std::fs::write(folder.file(), b"REDIS0010\xfe\x00\x01\x05queue\x01\x01a\xff\0\0\0\0\0\0\0\0")
-        .expect("it can be written");
+    let folder = Folder::new();
+    std::fs::write(
+        folder.path().join("dump.rdb"),
+        b"REDIS0010\xfe\x00\x01\x05queue\x01\x01a\xff\0\0\0\0\0\0\0\0",
+    )
+    .expect("it can be written");
     let run = |args: &[&str]| {
         let mut command = Command::new(cloakroom().expect("it is built"));
-        command.args(["--port", "0", "--loglevel", "nothing", "--dir"]).arg(&folder.0).args(args);
+        command
+            .args(["--port", "0", "--loglevel", "nothing", "--dir"])
+            .arg(folder.path())
+            .args(args);
         let output = command.output().expect("it runs");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
@@ -168,18 +152,18 @@ fn a_file_that_cannot_be_loaded_ends_the_start_with_a_line() {
         "cloakroom: cannot load {}: at byte 18, key \"queue\": the value is a list, a type that is \
          not known here; rdb-skip-unknown-types yes leaves such keys out; move the file away to \
          start without its data\n",
-        folder.file().display()
+        folder.path().join("dump.rdb").display()
     );
     assert_eq!(text, wanted);
-    let peer = start(&folder.0, &["--rdb-skip-unknown-types", "yes"]);
+    let peer = start(folder.path(), &["--rdb-skip-unknown-types", "yes"]);
     let mut wire = peer.connect().expect("it accepts");
     assert_eq!(say(&mut wire, "DBSIZE"), "(integer) 0");
 }
 
 #[test]
 fn a_save_runs_beside_everything_else() {
-    let folder = Folder::new("beside");
-    let peer = start(&folder.0, &[]);
+    let folder = Folder::new();
+    let peer = start(folder.path(), &[]);
     let mut wire = peer.connect().expect("it accepts");
     say(&mut wire, "DEBUG POPULATE 30000 key 200");
     assert_eq!(say(&mut wire, "BGSAVE"), "Background saving started");
@@ -190,7 +174,7 @@ fn a_save_runs_beside_everything_else() {
     }
     assert_eq!(info(&mut wire, "rdb_last_bgsave_status"), "ok");
     assert!(beside > 3, "{beside} commands were served meanwhile");
-    let second = start(&folder.0, &[]);
+    let second = start(folder.path(), &[]);
     let mut wire = second.connect().expect("it accepts");
     assert_eq!(say(&mut wire, "DBSIZE"), "(integer) 30000");
 }
@@ -223,13 +207,13 @@ fn shown_while_loading(folder: &Path) -> String {
 #[cfg(target_os = "linux")]
 #[ignore = "needs script, of util-linux: tests/run"]
 fn who_waits_for_a_large_file_is_shown_how_far_it_is() {
-    let folder = Folder::new("bar");
-    let peer = start(&folder.0, &["--rdbcompression", "no", "--rdbchecksum", "no"]);
+    let folder = Folder::new();
+    let peer = start(folder.path(), &["--rdbcompression", "no", "--rdbchecksum", "no"]);
     let mut wire = peer.connect().expect("it accepts");
     for (keys, has_bar) in [(10, false), (40, true)] {
         say(&mut wire, &format!("DEBUG POPULATE {keys} key 1000000"));
         assert_eq!(say(&mut wire, "SAVE"), "OK");
-        let shown = shown_while_loading(&folder.0);
+        let shown = shown_while_loading(folder.path());
         let bars = shown.matches("loading ").count();
         assert_eq!(bars > 1 && shown.contains("left"), has_bar, "{keys} keys: {shown}");
     }
@@ -248,13 +232,13 @@ fn info(wire: &mut Wire, field: &str) -> String {
 /// A server that loads a file which comes as slowly as the test wants: through a pipe.
 struct Slow {
     server: Process,
-    folder: process::Folder,
+    folder: Folder,
 }
 
 impl Slow {
     /// Starts it; nothing of its file has come.
     fn start() -> Slow {
-        let folder = process::Folder::new();
+        let folder = Folder::new();
         let pipe = Command::new("mkfifo").arg(folder.path().join("dump.rdb")).status();
         assert!(pipe.expect("mkfifo is there").success());
         let args = ["--port", "0", "--unixsocket", "socket", "--save", "3600 1"];
@@ -283,14 +267,14 @@ const LOADING: &str = "(error) LOADING Redis is loading the dataset in memory";
 
 /// A file with some keys in database 1.
 fn saved() -> Vec<u8> {
-    let folder = Folder::new("saved");
-    let peer = start(&folder.0, &["--rdbcompression", "no"]);
+    let folder = Folder::new();
+    let peer = start(folder.path(), &["--rdbcompression", "no"]);
     let mut wire = peer.connect().expect("it accepts");
     say(&mut wire, "SELECT 1");
     say(&mut wire, "HSET session user ann");
     say(&mut wire, "DEBUG POPULATE 1000 key 100");
     assert_eq!(say(&mut wire, "SAVE"), "OK");
-    std::fs::read(folder.file()).expect("it was saved")
+    std::fs::read(folder.path().join("dump.rdb")).expect("it was saved")
 }
 
 #[test]
@@ -351,7 +335,7 @@ fn a_server_that_loads_can_be_stopped_and_leaves_its_file_alone() {
 fn an_occupied_port_shows_before_anything_is_loaded() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("it has one").port().to_string();
-    let folder = process::Folder::new();
+    let folder = Folder::new();
     let pipe = Command::new("mkfifo").arg(folder.path().join("dump.rdb")).status();
     assert!(pipe.expect("mkfifo is there").success());
     let ended = process::run(folder.path(), &["--port", &port, "--loglevel", "nothing"]);
@@ -377,11 +361,11 @@ fn a_file_that_turns_out_to_be_damaged_ends_the_server() {
 /// The log says how many deadlines of fields were left out, of whatever it was.
 #[test]
 fn deadlines_of_fields_that_are_left_out_are_counted_in_the_log() {
-    let folder = Folder::new("counted");
-    let log = folder.0.join("log");
+    let folder = Folder::new();
+    let log = folder.path().join("log");
     let file = log.display().to_string();
     let version = ["--rdb-version", "10", "--rdb-drop-field-deadlines", "yes"];
-    let peer = start(&folder.0, &[&["--logfile", file.as_str()][..], &version].concat());
+    let peer = start(folder.path(), &[&["--logfile", file.as_str()][..], &version].concat());
     let mut wire = peer.connect().expect("it accepts");
     say(&mut wire, "HSET one a 1 b 2");
     say(&mut wire, "HSET two c 3");

@@ -4,70 +4,26 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
 use cloakroom::{Config, Server};
+use cloakroom_tests::certificates::{Authority, HERE, authority, certificate};
 use cloakroom_tests::peers::{Kind, Peer, python};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use cloakroom_tests::process::Folder;
 use redis::{ClientTlsConfig, TlsCertificates};
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-/// An authority of the test's own.
-fn authority() -> Issuer {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(rcgen::DnType::CommonName, "the test's authority");
-    let key = KeyPair::generate().expect("a key can be made");
-    CertifiedIssuer::self_signed(params, key).expect("a certificate can be made")
-}
-
-/// A certificate for these names with its key, as PEM.
-fn certificate(by: &Issuer, names: &[&str]) -> (String, String) {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let key = KeyPair::generate().expect("a key can be made");
-    let params = CertificateParams::new(names).expect("the names are right");
-    let certificate = params.signed_by(&key, by).expect("it can be signed");
-    (certificate.pem(), key.serialize_pem())
-}
-
-/// A folder of this test's own, gone when it is dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Folder {
-        let path =
-            std::env::temp_dir().join(format!("cloakroom-tls-{name}-{}", std::process::id()));
-        fs::create_dir_all(&path).expect("a folder can be made");
-        Folder(path)
-    }
-
-    fn write(&self, name: &str, text: &str) -> String {
-        let path = self.0.join(name);
-        fs::write(&path, text).expect("a file can be written");
-        path.to_str().expect("a plain path").to_owned()
-    }
-
-    /// Writes a server's certificate, key and authority; returns their settings.
-    fn settings(&self, by: &Issuer) -> Config {
-        let (certificate, key) = certificate(by, &["localhost", "127.0.0.1"]);
-        Config {
-            port: 0,
-            bind: vec!["127.0.0.1".to_owned()],
-            tls_port: Some(0),
-            tls_cert_file: self.write("server.crt", &certificate),
-            tls_key_file: self.write("server.key", &key),
-            tls_ca_cert_file: self.write("ca.crt", &by.pem()),
-            ..Config::default()
-        }
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+/// A server's settings, with its certificate, key and authority in this folder.
+fn settings(folder: &Folder, by: &Authority) -> Config {
+    let (certificate, key) = certificate(by, HERE);
+    Config {
+        port: 0,
+        bind: vec!["127.0.0.1".to_owned()],
+        tls_port: Some(0),
+        tls_cert_file: folder.write("server.crt", certificate),
+        tls_key_file: folder.write("server.key", key),
+        tls_ca_cert_file: folder.write("ca.crt", by.pem()),
+        ..Config::default()
     }
 }
 
@@ -133,9 +89,9 @@ fn a_certificate_of_another_authority_is_not_believed() {
 
 #[test]
 fn clients_show_certificates_where_they_must() {
-    let (folder, ours, theirs) = (Folder::new("clients"), authority(), authority());
+    let (folder, ours, theirs) = (Folder::new(), authority(), authority());
     let server =
-        Server::builder().config(folder.settings(&ours)).start_blocking().expect("it starts");
+        Server::builder().config(settings(&folder, &ours)).start_blocking().expect("it starts");
     let (url, ca) = (server.tls_url().expect("a URL"), ours.pem());
     let own = || Some(certificate(&ours, &["client"]));
     let foreign = || Some(certificate(&theirs, &["client"]));
@@ -159,16 +115,16 @@ fn clients_show_certificates_where_they_must() {
 
 #[test]
 fn certificates_are_read_anew_by_config_set() {
-    let (folder, first, second) = (Folder::new("reload"), authority(), authority());
+    let (folder, first, second) = (Folder::new(), authority(), authority());
     let config = Config {
         tls_auth_clients: Some(cloakroom::config::AuthClients::No),
-        ..folder.settings(&first)
+        ..settings(&folder, &first)
     };
     let server = Server::builder().config(config).start_blocking().expect("it starts");
     let url = server.tls_url().expect("a URL");
     let mut before = client(&url, &first.pem(), None).get_connection().expect("open");
 
-    let (certificate, key) = certificate(&second, &["localhost", "127.0.0.1"]);
+    let (certificate, key) = certificate(&second, HERE);
     let files = (folder.write("new.crt", &certificate), folder.write("new.key", &key));
     let set = |certificate: &str, key: &str, connection: &mut redis::Connection| {
         let mut set = redis::cmd("CONFIG");
@@ -176,7 +132,7 @@ fn certificates_are_read_anew_by_config_set() {
         set.query::<String>(connection)
     };
     // A certificate without its key is refused as a whole, and the old one stays.
-    let old_key = folder.0.join("server.key");
+    let old_key = folder.path().join("server.key");
     let error = set(&files.0, old_key.to_str().expect("plain"), &mut before).expect_err("no pair");
     assert!(error.to_string().contains("Unable to update TLS configuration"), "{error}");
     ping(&client(&url, &first.pem(), None)).expect("the old one is shown");
@@ -196,8 +152,8 @@ fn certificates_are_read_anew_by_config_set() {
 
 #[test]
 fn settings_that_cannot_be_are_told_at_the_start() {
-    let folder = Folder::new("wrong");
-    let right = folder.settings(&authority());
+    let folder = Folder::new();
+    let right = settings(&folder, &authority());
     let garbage = folder.write("garbage.pem", "no certificate");
     let other = certificate(&authority(), &["localhost"]).1;
     let other = folder.write("other.key", &other);
@@ -254,10 +210,10 @@ fn a_handshake_that_never_ends_is_ended() {
 
 #[test]
 fn versions_are_those_of_tls_protocols() {
-    let folder = Folder::new("versions");
+    let folder = Folder::new();
     let auth = Some(cloakroom::config::AuthClients::No);
     let authority = authority();
-    let settings = Config { tls_auth_clients: auth, ..folder.settings(&authority) };
+    let settings = Config { tls_auth_clients: auth, ..settings(&folder, &authority) };
     for (protocols, speaks_12, speaks_13) in
         [("", true, true), ("TLSv1.2", true, false), ("TLSv1.3", false, true)]
     {

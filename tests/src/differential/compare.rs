@@ -166,34 +166,10 @@ pub(super) fn cursor_at(name: &[u8]) -> usize {
 fn same(mode: Mode, ours: &Value, other: &Value) -> bool {
     match mode {
         Mode::Exact => ours == other,
-        Mode::Groups(size) => sorted(ours, size) == sorted(other, size),
+        Mode::Groups(size) => ours.sorted(size) == other.sorted(size),
         Mode::Near(by) => near(ours, other, by),
         Mode::Shape => shape(ours, other),
         Mode::Kind => same_kind(ours, other),
-    }
-}
-
-/// The elements sorted in groups; of a SCAN, those of its page.
-fn sorted(value: &Value, size: usize) -> Value {
-    let sort = |items: &[Value]| {
-        let mut groups: Vec<&[Value]> = items.chunks(size).collect();
-        groups.sort();
-        groups.concat()
-    };
-    match value {
-        Value::Array(items) => match &items[..] {
-            [cursor, Value::Array(page)] => {
-                Value::Array(vec![cursor.clone(), Value::Array(sort(page))])
-            }
-            _ => Value::Array(sort(items)),
-        },
-        Value::Set(items) => Value::Set(sort(items)),
-        Value::Map(pairs) => {
-            let mut pairs = pairs.clone();
-            pairs.sort();
-            Value::Map(pairs)
-        }
-        other => other.clone(),
     }
 }
 
