@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::clock::Millis;
+use crate::config::OutputLimit;
 use crate::resp::{Protocol, Reply};
-use crate::session::{Client, ClientId, OutputLimit};
+use crate::session::{Client, ClientId};
 use crate::store::glob;
 
 type Subscribers = BTreeMap<ClientId, Arc<Client>>;
