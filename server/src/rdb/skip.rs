@@ -7,8 +7,8 @@ use super::format::kind;
 /// A piece of a value that is passed over.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Piece {
-    /// A length.
-    Length,
+    /// So many lengths, a few.
+    Lengths(u8),
     /// A string.
     Str,
     /// So many bytes.
@@ -19,56 +19,32 @@ pub(super) enum Piece {
     OfModule,
 }
 
-use Piece::{Bytes, Length, Many, OfModule, Str};
+use Piece::{Bytes, Lengths, Many, OfModule, Str};
 
-/// Entries of a stream that a consumer has not acknowledged.
-const PENDING: Piece = Many(&[Bytes(16), Bytes(8), Length]);
+/// A stream's nodes, each with the first of its IDs.
+const NODES: Piece = Many(&[Str, Str]);
+/// What a group's consumers have not acknowledged: ID, time and count of deliveries.
+const PENDING: Piece = Many(&[Bytes(16 + 8), Lengths(1)]);
+/// The IDs of what one of them has not.
+const OF_CONSUMER: Piece = Many(&[Bytes(16)]);
 
-const STREAM: &[Piece] = &[
-    Many(&[Str, Str]),
-    Length,
-    Length,
-    Length,
-    Many(&[Str, Length, Length, PENDING, Many(&[Str, Bytes(8), Many(&[Bytes(16)])])]),
-];
-const STREAM_2: &[Piece] = &[
-    Many(&[Str, Str]),
-    Length,
-    Length,
-    Length,
-    Length,
-    Length,
-    Length,
-    Length,
-    Length,
-    Many(&[Str, Length, Length, Length, PENDING, Many(&[Str, Bytes(8), Many(&[Bytes(16)])])]),
-];
+// What follows the nodes counts and names IDs; a group and its consumers have a name each.
+const STREAM: &[Piece] =
+    &[NODES, Lengths(3), Many(&[Str, Lengths(2), PENDING, Many(&[Str, Bytes(8), OF_CONSUMER])])];
+const STREAM_2: &[Piece] =
+    &[NODES, Lengths(8), Many(&[Str, Lengths(3), PENDING, Many(&[Str, Bytes(8), OF_CONSUMER])])];
 const STREAM_3: &[Piece] = &[
-    Many(&[Str, Str]),
-    Length,
-    Length,
-    Length,
-    Length,
-    Length,
-    Length,
-    Length,
-    Length,
-    Many(&[
-        Str,
-        Length,
-        Length,
-        Length,
-        PENDING,
-        Many(&[Str, Bytes(8), Bytes(8), Many(&[Bytes(16)])]),
-    ]),
+    NODES,
+    Lengths(8),
+    Many(&[Str, Lengths(3), PENDING, Many(&[Str, Bytes(8 + 8), OF_CONSUMER])]),
 ];
 
 /// What a module keeps beside the data: its id, when it is to be loaded, its pieces.
-pub(super) const MODULE_AUX: &[Piece] = &[Length, Length, Length, OfModule];
+pub(super) const MODULE_AUX: &[Piece] = &[Lengths(3), OfModule];
 /// A slot's number and the sizes of its tables.
-pub(super) const SLOT_INFO: &[Piece] = &[Length, Length, Length];
+pub(super) const SLOT_INFO: &[Piece] = &[Lengths(3)];
 /// The state of an import: its name and ranges of slots.
-pub(super) const SLOT_IMPORT: &[Piece] = &[Str, Many(&[Length, Length])];
+pub(super) const SLOT_IMPORT: &[Piece] = &[Str, Many(&[Lengths(2)])];
 
 /// A type that can be passed over: its name for people, and its pieces.
 pub(super) fn known(kind: u8) -> Option<(&'static str, &'static [Piece])> {
@@ -76,7 +52,7 @@ pub(super) fn known(kind: u8) -> Option<(&'static str, &'static [Piece])> {
         kind::LIST => ("list", &[Many(&[Str])]),
         kind::LIST_ZIPLIST => ("list", &[Str]),
         kind::LIST_QUICKLIST => ("list", &[Many(&[Str])]),
-        kind::LIST_QUICKLIST_2 => ("list", &[Many(&[Length, Str])]),
+        kind::LIST_QUICKLIST_2 => ("list", &[Many(&[Lengths(1), Str])]),
         kind::STREAM => ("stream", STREAM),
         kind::STREAM_2 => ("stream", STREAM_2),
         kind::STREAM_3 => ("stream", STREAM_3),
@@ -153,8 +129,10 @@ impl Skipper {
     fn pass(&mut self, piece: Piece, cursor: &mut Cursor<'_>) -> Taken<()> {
         let (mut inner, mut is_passed) = (None, true);
         match piece {
-            Length => {
-                cursor.length()?;
+            Lengths(count) => {
+                for _ in 0..count {
+                    cursor.length()?;
+                }
             }
             Str => self.bytes = cursor.string_to_skip()?,
             Bytes(count) => self.bytes = count,
