@@ -57,8 +57,32 @@ pub struct Peer {
     pub speaks_psync: bool,
     /// It wants the data and no stream.
     pub wants_data_only: bool,
+    /// What it wants of the data.
+    pub parts: Parts,
     /// What it is sent.
     pub feed: Option<Feed>,
+}
+
+/// What a copy of the data holds (REPLCONF rdb-filter-only).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// Keys.
+    pub keys: bool,
+    /// Libraries of functions.
+    pub functions: bool,
+}
+
+impl Parts {
+    /// All that there is.
+    pub const ALL: Parts = Parts { keys: true, functions: true };
+    /// A copy without anything in it.
+    pub const NONE: Parts = Parts { keys: false, functions: false };
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Parts::ALL
+    }
 }
 
 /// Synchronizations since the start.

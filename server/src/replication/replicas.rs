@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use super::Offset;
+use super::{Offset, Parts};
 use crate::clock::Millis;
 
 /// How far a replica has come with its data.
@@ -88,6 +88,8 @@ pub struct Replica {
     pub is_silent: bool,
     /// It can take a copy that holds deadlines of fields.
     pub takes_field_deadlines: bool,
+    /// What it wants of the data.
+    pub parts: Parts,
     /// How many bytes it had been sent when that was looked at last.
     pub seen_sent: u64,
 }
@@ -206,6 +208,7 @@ mod tests {
             acked_at,
             is_silent: false,
             takes_field_deadlines: false,
+            parts: Parts::ALL,
             seen_sent: 0,
         }
     }

@@ -11,44 +11,49 @@ use parking_lot::Mutex;
 
 use super::super::{CommandError, Ctx, Done, Outcome, saving};
 use super::place::place;
-use super::sync::{address, attach, peer};
+use super::sync::{attach, introduce, peer};
 use crate::rdb::{Recording, Timed, Version, Writer, version_for};
 use crate::replication::{
-    AfterCopy, Copy, CopyReader, Feed, Form, Progress, Reader, Replica, SharedProgress, Spool,
+    AfterCopy, Copy, CopyReader, Feed, Form, Parts, Progress, Reader, Replica, SharedProgress,
+    Spool,
 };
 use crate::session::End;
 use crate::state::Server;
-use crate::store::SharedSink;
+use crate::store::{Keyspace, SharedSink};
 
 /// A replica asks for a copy of all data.
 pub(super) fn ask(ctx: &mut Ctx<'_>) -> Done {
-    let (ip, port) = address(ctx.session);
-    let takes_field_deadlines = peer(ctx.session).takes_field_deadlines;
-    let version = version(ctx, takes_field_deadlines, &ip, port)?;
+    let progress = SharedProgress::default();
+    let replica = introduce(ctx.session, progress.clone(), ctx.now);
+    let Replica { ip, port, .. } = &replica;
+    let (version, _) = form(ctx, &replica)?;
     tracing::info!(replica = ctx.session.id(), ip, port, ?version, "full synchronization");
     ctx.server.replication.counts.full += 1;
-    let progress = SharedProgress::default();
-    attach(ctx, Feed::waiting(progress.clone()), progress);
+    attach(ctx, Feed::waiting(progress), replica);
     join(ctx);
     Ok(Outcome::Unchanged)
 }
 
-/// The form of a copy: what the settings say, or Redis 7.0's, which later ones read too. Deadlines
-/// of fields are for those who say that they understand them, or they are refused; who hung up on a
-/// copy gets the form of Redis 6 next time.
-fn version(
-    ctx: &Ctx<'_>,
-    takes_field_deadlines: bool,
-    ip: &str,
-    port: u16,
-) -> Result<Version, CommandError> {
+/// The form of a copy for a replica, and what it holds.
+fn form(ctx: &Ctx<'_>, replica: &Replica) -> Result<(Version, Parts), CommandError> {
+    match replica.parts.keys {
+        true => Ok((version(ctx, replica)?, replica.parts)),
+        false => Ok((Version::V10, replica.parts)),
+    }
+}
+
+/// What the settings say, or the form of Redis 7.0, which later ones read too. Deadlines of fields
+/// are for those who say that they understand them, or they are refused; who hung up on a copy gets
+/// the form of Redis 6 next time.
+fn version(ctx: &Ctx<'_>, replica: &Replica) -> Result<Version, CommandError> {
     let timed = Timed::hashes(ctx.data.keyspace);
     let refused = |why| CommandError::new(format!("ERR cannot copy the data: {why}"));
     let version = version_for(&ctx.server.config, timed).map_err(refused)?;
-    let is_old = ctx.server.replication.replicas.has_hung_up(ip, port);
+    let is_old = ctx.server.replication.replicas.has_hung_up(&replica.ip, replica.port);
     let drops_them = ctx.server.config.rdb_drop_field_deadlines;
+    let takes_any = replica.takes_field_deadlines || ctx.server.config.rdb_version != "auto";
     match version {
-        version if takes_field_deadlines || ctx.server.config.rdb_version != "auto" => Ok(version),
+        version if takes_any => Ok(version),
         Version::Valkey80 if !drops_them => Err(refused(format!(
             "{timed}, which this replica does not say that it understands; set \
              rdb-drop-field-deadlines to yes to leave them out, or rdb-version"
@@ -105,21 +110,21 @@ pub(super) fn can_begin(server: &Server) -> bool {
 fn begin(ctx: &mut Ctx<'_>) {
     let id = ctx.session.id();
     let forms = forms(ctx);
-    let version = match forms.get(&id) {
-        Some(Ok(version)) => *version,
+    let wanted = match forms.get(&id) {
+        Some(Ok(form)) => *form,
         // While it waited, data came that it cannot take: it is told so when it asks again.
         Some(Err(_)) => return ctx.session.client.kill(End::Killed),
         None => return,
     };
     open_stream(ctx);
-    let recording = record(ctx, version);
+    let recording = record(ctx, wanted);
     let Server { replication, effects, config, clients, .. } = &mut *ctx.server;
     let (history, mark) = (replication.history.id(), replication.mark());
     let offset = effects.stream.offset();
     let mut copy = Copy::new(recording, (history, offset), mark, config.rdbchecksum);
     for (replica, form) in forms {
         let stream = effects.stream.backlog().and_then(|backlog| backlog.read_from(offset));
-        if let (true, Some(stream)) = (form == Ok(version), stream) {
+        if let (true, Some(stream)) = (form == Ok(wanted), stream) {
             copy.invite(replica, stream);
             if let Some(client) = clients.get(replica).filter(|_| replica != id) {
                 client.nudge();
@@ -131,12 +136,10 @@ fn begin(ctx: &mut Ctx<'_>) {
 
 /// In which form those that wait for a copy get it. What the data are may have changed since they
 /// asked.
-fn forms(ctx: &Ctx<'_>) -> BTreeMap<u64, Result<Version, CommandError>> {
+fn forms(ctx: &Ctx<'_>) -> BTreeMap<u64, Result<(Version, Parts), CommandError>> {
     let waiting = |(_, replica): &(u64, &Replica)| replica.progress.get() == Progress::Waiting;
-    let form =
-        |replica: &Replica| version(ctx, replica.takes_field_deadlines, &replica.ip, replica.port);
     let replicas = ctx.server.replication.replicas.iter().filter(waiting);
-    replicas.map(|(id, replica)| (id, form(replica))).collect()
+    replicas.map(|(id, replica)| (id, form(ctx, replica))).collect()
 }
 
 /// The stream is written from here on. The first replica's stream is a new history's: what was
@@ -153,19 +156,19 @@ fn open_stream(ctx: &mut Ctx<'_>) {
 }
 
 /// Begins a snapshot of this moment.
-fn record(ctx: &mut Ctx<'_>, version: Version) -> Arc<Mutex<Recording>> {
+fn record(ctx: &mut Ctx<'_>, (version, parts): (Version, Parts)) -> Arc<Mutex<Recording>> {
     let keyspace = &mut *ctx.data.keyspace;
     let mut notes = saving::notes(keyspace.bytes(), ctx.now);
     notes.extend(place(ctx.server).into_iter().flatten());
     let writer = Writer::new(version, ctx.server.config.rdbcompression);
-    let recording = Arc::new(Mutex::new(Recording::begin(
-        writer,
-        keyspace,
-        &notes,
-        &ctx.server.functions.codes(),
-        ctx.now,
-    )));
-    let sink: SharedSink = recording.clone();
-    keyspace.begin_snapshot(&sink);
+    let libraries = if parts.functions { ctx.server.functions.codes() } else { Vec::new() };
+    let none = Keyspace::new(1);
+    let keys = if parts.keys { &*keyspace } else { &none };
+    let recording = Recording::begin(writer, keys, &notes, &libraries, ctx.now);
+    let recording = Arc::new(Mutex::new(recording));
+    if parts.keys {
+        let sink: SharedSink = recording.clone();
+        keyspace.begin_snapshot(&sink);
+    }
     recording
 }

@@ -3,7 +3,9 @@
 use super::super::args::{int, is, parse_int};
 use super::super::{CommandError, Ctx, Done, Outcome, Session};
 use super::{copies, failover, role};
-use crate::replication::{Feed, Peer, Reader, Replica, SharedProgress};
+use crate::clock::Millis;
+use crate::config::split_words;
+use crate::replication::{Feed, Parts, Peer, Reader, Replica, SharedProgress};
 use crate::resp::Args;
 use crate::session::End;
 use crate::state::Server;
@@ -50,6 +52,7 @@ pub(super) fn replconf(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
                     return Err(CommandError::new(text));
                 }
             },
+            b"rdb-filter-only" => peer(ctx.session).parts = parts(value)?,
             _ => {
                 return Err(CommandError::quoting(
                     "ERR Unrecognized REPLCONF option: ",
@@ -61,6 +64,20 @@ pub(super) fn replconf(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     ctx.reply.ok();
     Ok(Outcome::Unchanged)
+}
+
+/// The parts of the data that a replica names.
+fn parts(names: &[u8]) -> Result<Parts, CommandError> {
+    let missing = CommandError::new("ERR Missing rdb-filter-only values");
+    let mut parts = Parts::NONE;
+    for name in split_words(&String::from_utf8_lossy(names)).ok_or(missing)? {
+        if !name.eq_ignore_ascii_case("functions") {
+            let text = format!("ERR Unsupported rdb-filter-only option: {name}");
+            return Err(CommandError::new(text));
+        }
+        parts.functions = true;
+    }
+    Ok(parts)
 }
 
 pub(super) fn peer(session: &mut Session) -> &mut Peer {
@@ -137,6 +154,10 @@ fn check_ready(ctx: &Ctx<'_>) -> Result<(), CommandError> {
             "NOMASTERLINK Can't SYNC while not connected with my master",
         ));
     }
+    let wants_parts = |peer: &Peer| peer.parts != Parts::ALL && !peer.takes_marked;
+    if ctx.session.peer.as_deref().is_some_and(wants_parts) {
+        return Err(CommandError::new("ERR Filtered replica requires EOF capability"));
+    }
     Ok(())
 }
 
@@ -150,11 +171,29 @@ fn resume(ctx: &mut Ctx<'_>, reader: Reader) {
         ctx.reply.simple("CONTINUE");
     }
     let progress = SharedProgress::default();
-    attach(ctx, Feed::resume(reader, progress.clone()), progress);
+    let replica = introduce(ctx.session, progress.clone(), ctx.now);
+    attach(ctx, Feed::resume(reader, progress), replica);
+}
+
+/// A connection as a replica: what it has said of itself.
+pub(super) fn introduce(session: &mut Session, progress: SharedProgress, now: Millis) -> Replica {
+    let (ip, port) = address(session);
+    let peer = peer(session);
+    Replica {
+        ip,
+        port,
+        progress,
+        acked: 0,
+        acked_at: now,
+        is_silent: !peer.speaks_psync,
+        takes_field_deadlines: peer.takes_field_deadlines,
+        parts: peer.parts,
+        seen_sent: 0,
+    }
 }
 
 /// Where a replica listens: what it says, or what is seen.
-pub(super) fn address(session: &Session) -> (String, u16) {
+fn address(session: &Session) -> (String, u16) {
     let addr = &session.client.addr;
     let seen = addr.rsplit_once(':').map_or(addr.as_str(), |(ip, _)| ip);
     let peer = session.peer.as_ref();
@@ -164,22 +203,9 @@ pub(super) fn address(session: &Session) -> (String, u16) {
 }
 
 /// From here on the connection is a replica's.
-pub(super) fn attach(ctx: &mut Ctx<'_>, feed: Feed, progress: SharedProgress) {
+pub(super) fn attach(ctx: &mut Ctx<'_>, feed: Feed, replica: Replica) {
     super::super::pubsub::forget(ctx);
-    let (ip, port) = address(ctx.session);
-    let peer = peer(ctx.session);
-    let is_silent = !peer.speaks_psync;
-    peer.feed = Some(feed);
-    let replica = Replica {
-        ip,
-        port,
-        progress,
-        acked: 0,
-        acked_at: ctx.now,
-        is_silent,
-        takes_field_deadlines: peer.takes_field_deadlines,
-        seen_sent: 0,
-    };
+    peer(ctx.session).feed = Some(feed);
     ctx.server.replication.replicas.add(ctx.session.id(), replica);
     ctx.session.publish(ctx.now);
 }
