@@ -28,7 +28,7 @@ use crate::commands::{
 use crate::config::{Config, ConfigError, Directive, OutputLimit};
 use crate::resp::{Args, OwnedRequest, Reply};
 use crate::session::{Client, Identity, Transport, Waiting, Wake};
-use crate::state::{Clients, Lookups, Running, ScriptWatch, Server};
+use crate::state::{Clients, Expires, Lookups, Running, ScriptWatch, Server};
 use crate::store::Keyspace;
 use crate::tls::{Tls, client_config};
 
@@ -90,8 +90,11 @@ struct State {
 impl State {
     #[inline]
     fn next_due(&self, now: Millis) -> Option<Millis> {
-        let expires = self.server.active_expire && self.server.may_expire(now);
-        let data = if expires { self.keyspace.next_due() } else { None };
+        let data = match self.server.expires(now) {
+            Expires::Everything => self.keyspace.next_due(),
+            Expires::OwnKeys => self.keyspace.next_own_due(),
+            Expires::Nothing => None,
+        };
         let Server { config, effects, persistence, .. } = &self.server;
         let save = match &self.server.replication.copy {
             // Both take a snapshot, one after the other.
@@ -182,7 +185,7 @@ impl Engine {
         let own = Client::new(0, Transport::Embedded, String::new(), String::new(), -1, now);
         let state = State {
             keyspace: Keyspace::new(server.config.databases as usize),
-            lookups: Lookups::new(encodings(&server.config)),
+            lookups: Lookups::new(&server.config),
             own: Session::new(Arc::new(own), Identity::stranger(true)),
             server,
         };

@@ -3,9 +3,9 @@
 use super::args::is;
 use super::spec::Handler;
 use super::{CommandError, Ctx, Done, Outcome, Spec};
-use crate::config::{Config, NotifyFlags};
+use crate::config::Config;
 use crate::resp::Args;
-use crate::state::{Encodings, Stats};
+use crate::state::Stats;
 use crate::store::glob::Glob;
 
 const fn sub(name: &'static str, arity: i32, handler: Handler) -> Spec {
@@ -134,9 +134,7 @@ fn reload_tls(ctx: &Ctx<'_>, pairs: &[(String, String)]) -> Result<(), CommandEr
 fn apply(ctx: &mut Ctx<'_>) {
     ctx.server.config_changed = true;
     let config = &ctx.server.config;
-    ctx.data.lookups.encodings = Encodings::from(config);
-    ctx.data.lookups.notes_misses = config.notify_keyspace_events.wants(NotifyFlags::KEY_MISS);
-    ctx.data.lookups.notes_new = config.notify_keyspace_events.wants(NotifyFlags::NEW);
+    ctx.data.lookups.configure(config);
     ctx.server.slowlog.trim(config.slowlog_max_len as usize);
     if config.maxmemory != 0 {
         // Room is made at once; where it cannot be, the next command that needs it is refused.

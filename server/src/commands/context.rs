@@ -398,7 +398,7 @@ impl<'a> Data<'a> {
 
     /// Sets or clears the deadline of `key`. False: there is no such key.
     pub fn set_deadline(&mut self, key: &[u8], deadline: Option<Millis>) -> bool {
-        self.keyspace.db_mut(self.db).set_deadline(key, deadline, self.now)
+        self.set_deadline_if(key, deadline, |_| true)
     }
 
     /// Sets or clears the deadline of `key` if `allowed` says so of the old one. False: it does not,
@@ -410,7 +410,30 @@ impl<'a> Data<'a> {
         deadline: Option<Millis>,
         allowed: impl FnOnce(Option<Millis>) -> bool,
     ) -> bool {
-        self.keyspace.db_mut(self.db).set_deadline_if(key, deadline, self.now, allowed)
+        let set = self.keyspace.db_mut(self.db).set_deadline_if(key, deadline, self.now, allowed);
+        if self.lookups.notes_deadlines && set {
+            self.note_deadline(self.db, key, deadline);
+        }
+        set
+    }
+
+    /// Puts an object of another place into database `db`, under `key`, with its deadline.
+    pub fn adopt(&mut self, db: usize, key: &[u8], object: Object) {
+        let deadline = object.deadline;
+        self.keyspace.db_mut(db).adopt(key, object);
+        if self.lookups.notes_deadlines {
+            self.note_deadline(db, key, deadline);
+        }
+    }
+
+    /// Has a replica delete what its primary will not, since it was not its stream that set this.
+    #[cold]
+    fn note_deadline(&mut self, db: usize, key: &[u8], deadline: Option<Millis>) {
+        if self.now != 0
+            && let Some(at) = deadline
+        {
+            self.keyspace.db_mut(db).own(key, at);
+        }
     }
 
     /// Takes out what of `key` has come to its end.

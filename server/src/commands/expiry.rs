@@ -2,33 +2,40 @@
 
 use super::{Ctx, saving};
 use crate::config::NotifyFlags;
+use crate::state::Expires;
 use crate::store::Order;
 
 /// Carries out up to `most` of what has fallen due by now: keys and fields gone, events sent,
-/// effects stated, waits ended. Returns whether more is due.
+/// effects stated, waits ended. Returns whether more may be due.
 pub fn settle(ctx: &mut Ctx<'_>, most: usize) -> bool {
     ctx.server.waits.wake_due(ctx.now);
     saving::begin_if_due(ctx);
-    if !ctx.server.active_expire || !ctx.may_expire() {
+    let expires = ctx.server.expires(ctx.now);
+    if expires == Expires::Nothing {
         return false;
     }
     let started = ctx.clock.stopwatch();
-    let is_more = end_due(ctx, most);
+    let is_more = end_due(ctx, expires, most);
     let took = ctx.clock.stopwatch().saturating_sub(started);
     ctx.server.stats.expire_micros += took;
     super::latency::note_event(ctx, "expire-cycle", took);
     is_more
 }
 
-fn end_due(ctx: &mut Ctx<'_>, most: usize) -> bool {
-    let order = order(ctx);
+fn end_due(ctx: &mut Ctx<'_>, expires: Expires, most: usize) -> bool {
+    let (order, now) = (order(ctx), ctx.now);
     for _ in 0..most {
-        match ctx.data.keyspace.pop_due(ctx.now, order) {
+        let due = match expires {
+            Expires::Everything => ctx.data.keyspace.pop_due(now, order),
+            Expires::OwnKeys => ctx.data.keyspace.pop_own_due(now),
+            Expires::Nothing => None,
+        };
+        match due {
             Some(due) => ctx.ended(due),
             None => return false,
         }
     }
-    is_due(ctx)
+    true
 }
 
 /// Only events tell who ended first; a replica is told of each key once, whenever.

@@ -339,7 +339,7 @@ fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
         "latest_fork_usec": 0,
         "total_forks": 0,
         "migrate_cached_sockets": 0,
-        "slave_expires_tracked_keys": 0,
+        "slave_expires_tracked_keys": ctx.data.keyspace.own_keys(),
         "active_defrag_hits": 0,
         "active_defrag_misses": 0,
         "active_defrag_key_hits": 0,

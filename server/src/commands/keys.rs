@@ -170,7 +170,7 @@ fn rename_generic(ctx: &mut Ctx<'_>, args: Args<'_>, only_new: bool) -> Done {
     }
     if let Some(object) = ctx.data.take(from) {
         ctx.data.lookups.created(ctx.data.db, to);
-        ctx.data.db_mut().adopt(to, object);
+        ctx.data.adopt(ctx.data.db, to, object);
     }
     ctx.changed(NotifyFlags::GENERIC, "rename_from", from);
     ctx.changed(NotifyFlags::GENERIC, "rename_to", to);
@@ -217,7 +217,7 @@ fn copy(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         return Ok(Outcome::Unchanged);
     };
     ctx.data.lookups.created(db, to);
-    ctx.data.keyspace.db_mut(db).adopt(to, object);
+    ctx.data.adopt(db, to, object);
     ctx.data.keyspace.db(db).touch(to);
     ctx.notify_in(db, NotifyFlags::GENERIC, "copy_to", to);
     ctx.reply.int(1);
@@ -236,7 +236,7 @@ fn move_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     if let Some(object) = ctx.data.take(key) {
         ctx.data.lookups.created(to, key);
-        ctx.data.keyspace.db_mut(to).adopt(key, object);
+        ctx.data.adopt(to, key, object);
     }
     ctx.touch(key);
     ctx.data.keyspace.db(to).touch(key);

@@ -220,7 +220,8 @@ fn put(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], deadline: Option<i64>, keep:
             ctx.data.set_deadline(key, Some(at as u64));
         }
         None if kept.is_some() => {
-            ctx.data.set_deadline(key, kept);
+            // It was noted when it was set.
+            ctx.data.db_mut().set_deadline(key, kept, 0);
         }
         None => {}
     }

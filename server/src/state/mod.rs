@@ -37,7 +37,7 @@ use std::sync::Arc;
 
 use crate::acl::{Catalog, Users};
 use crate::clock::{Clock, Micros, Millis};
-use crate::config::Config;
+use crate::config::{Config, NotifyFlags};
 use crate::replication::Replication;
 use crate::session::Client;
 pub use crate::store::Encodings;
@@ -178,6 +178,29 @@ impl Server {
     pub fn may_expire(&self, now: Millis) -> bool {
         !self.replication.is_replica() && self.waits.paused(now).is_none()
     }
+
+    /// What is deleted when its time comes, though nobody asks.
+    #[inline]
+    pub fn expires(&self, now: Millis) -> Expires {
+        if !self.active_expire || self.waits.paused(now).is_some() {
+            Expires::Nothing
+        } else if self.replication.is_replica() {
+            Expires::OwnKeys
+        } else {
+            Expires::Everything
+        }
+    }
+}
+
+/// What is deleted when its time comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expires {
+    /// Whatever has a deadline.
+    Everything,
+    /// Keys of a replica of which its primary knows nothing.
+    OwnKeys,
+    /// Nothing for now.
+    Nothing,
 }
 
 /// What lookups need, count and note.
@@ -191,6 +214,8 @@ pub struct Lookups {
     pub notes_misses: bool,
     /// Whether new keys are noted (event class `n`).
     pub notes_new: bool,
+    /// Whether keys that a client gives a deadline are noted: on a replica that takes writes.
+    pub notes_deadlines: bool,
     /// What the command at hand met and has not yet told, in order.
     pub noted: Vec<Noted>,
     /// The sizes at which encodings change.
@@ -201,16 +226,27 @@ pub struct Lookups {
 
 impl Lookups {
     /// Nothing counted yet.
-    pub fn new(encodings: Encodings) -> Self {
-        Lookups {
+    pub fn new(config: &Config) -> Self {
+        let mut lookups = Lookups {
             hits: 0,
             misses: 0,
             notes_misses: false,
             notes_new: false,
+            notes_deadlines: false,
             noted: Vec::new(),
-            encodings,
+            encodings: Encodings::from(config),
             rng: fastrand::Rng::new(),
-        }
+        };
+        lookups.configure(config);
+        lookups
+    }
+
+    /// Does from now on what the settings say.
+    pub fn configure(&mut self, config: &Config) {
+        self.encodings = Encodings::from(config);
+        self.notes_misses = config.notify_keyspace_events.wants(NotifyFlags::KEY_MISS);
+        self.notes_new = config.notify_keyspace_events.wants(NotifyFlags::NEW);
+        self.notes_deadlines = config.replicaof.is_some() && !config.replica_read_only;
     }
 
     /// Counts a read of database `db` that did not find its key.
@@ -238,4 +274,25 @@ pub struct Noted {
     pub key: Box<[u8]>,
     /// It was made; otherwise a read did not find it.
     pub is_new: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_noted_follows_the_settings_from_the_start() {
+        let mut config = Config::default();
+        let notes = |config: &Config| {
+            let lookups = Lookups::new(config);
+            (lookups.notes_misses, lookups.notes_new, lookups.notes_deadlines)
+        };
+        assert_eq!(notes(&config), (false, false, false));
+        let events = ("notify-keyspace-events".to_owned(), "Kmn".to_owned());
+        config.set(&[events], false).expect("it is a setting");
+        config.replicaof = Some(("10.0.0.1".to_owned(), 6379));
+        assert_eq!(notes(&config), (true, true, false));
+        config.replica_read_only = false;
+        assert_eq!(notes(&config), (true, true, true));
+    }
 }

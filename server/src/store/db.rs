@@ -13,6 +13,7 @@ use super::directory::{CURSOR_BITS, Directory, Span, wrap};
 use super::entry::{Form, Head, LONGEST_KEY, set_access};
 use super::inline::{Draft, InlineHash, encode};
 use super::object::{Object, ObjectRef, Type, Value, is_due};
+use super::own::OwnKeys;
 use super::segment::{FAR, FULL, LONGEST_ENTRY, Outline, SPARSE, Segment, SlotId};
 use super::shapes::{ShapeId, Shapes};
 use super::snapshot::Snapshot;
@@ -31,6 +32,7 @@ pub struct Db {
     pub(super) wheel: Wheel,
     /// The segment out of which what is due is being taken, as the wheel named it.
     pub(super) in_hand: Option<(Millis, u64)>,
+    pub(super) own: OwnKeys,
     pub(super) tally: Tally,
     watched: Watchers,
     pub(super) state: RandomState,

@@ -146,6 +146,22 @@ impl Keyspace {
         }
     }
 
+    /// No key that [`Db::own`] named ends before this.
+    pub fn next_own_due(&self) -> Option<Millis> {
+        self.dbs[..self.used].iter().filter_map(Db::next_own_due).min()
+    }
+
+    /// Takes out a key that [`Db::own`] named and that has ended by `now`.
+    pub fn pop_own_due(&mut self, now: Millis) -> Option<Due> {
+        let mut dbs = self.dbs[..self.used].iter_mut().enumerate();
+        dbs.find_map(|(index, db)| db.pop_own_due(index, now))
+    }
+
+    /// How many keys [`Db::own`] named that are still looked after.
+    pub fn own_keys(&self) -> usize {
+        self.dbs[..self.used].iter().map(Db::own_keys).sum()
+    }
+
     /// Takes out what of this one key has come to its end by `now`.
     pub fn end_if_due(&mut self, index: usize, key: &[u8], now: Millis) -> Option<Due> {
         self.dbs[index].end_if_due(index, key, now)

@@ -16,6 +16,7 @@ mod load;
 mod model;
 mod object;
 mod ordered;
+mod own;
 mod packed;
 mod segment;
 mod set;

@@ -43,8 +43,7 @@ pub(super) fn follow(ctx: &mut Ctx<'_>, host: String, port: u16) {
         ctx.server.waits.demote();
     }
     ctx.server.persistence.loading = None;
-    ctx.server.config.replicaof = Some((host.clone(), port));
-    ctx.server.config_changed = true;
+    set_primary(ctx, Some((host.clone(), port)));
     ctx.server.replication.follow(host, port, &mut ctx.server.effects.stream, ctx.now);
 }
 
@@ -52,10 +51,16 @@ pub(super) fn follow(ctx: &mut Ctx<'_>, host: String, port: u16) {
 pub(super) fn promote(ctx: &mut Ctx<'_>) {
     tracing::info!("becomes a primary");
     ctx.server.persistence.loading = None;
-    ctx.server.config.replicaof = None;
-    ctx.server.config_changed = true;
+    set_primary(ctx, None);
     ctx.server.replication.promote(&mut ctx.server.effects.stream, ctx.now);
     sync::disconnect_all(ctx.server);
+}
+
+/// Notes among the settings whose replica this server is.
+fn set_primary(ctx: &mut Ctx<'_>, primary: Option<(String, u16)>) {
+    ctx.server.config.replicaof = primary;
+    ctx.server.config_changed = true;
+    ctx.data.lookups.configure(&ctx.server.config);
 }
 
 pub(super) fn role(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
