@@ -3,7 +3,8 @@
 
 use std::hash::BuildHasher;
 
-use super::db::{At, Db};
+use super::db::Db;
+use super::entries::At;
 use super::segment::SlotId;
 use super::{Hash, Popped};
 use crate::clock::Millis;

@@ -1,7 +1,8 @@
 //! Loading: many new keys, about whose number there is a hint.
 
-use super::db::{At, Db, ENTRY_HEAD};
+use super::db::Db;
 use super::directory::Span;
+use super::entries::{At, ENTRY_HEAD};
 use super::entry::{Entry, Form, Head, LONGEST_KEY};
 use super::inline::{Field, Layout, encode, fits};
 use super::segment::{FULL, LONGEST_ENTRY, Segment};

@@ -6,6 +6,7 @@ mod deadlines;
 mod directory;
 mod due;
 mod encodings;
+mod entries;
 mod entry;
 pub mod glob;
 mod hash;

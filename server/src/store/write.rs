@@ -7,7 +7,8 @@
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-use super::db::{At, Db};
+use super::db::Db;
+use super::entries::At;
 use super::entry::set_grown;
 use super::hash::is_live;
 use super::inline::{Draft, Field, MOST_FIELDS};
