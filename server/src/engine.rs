@@ -25,7 +25,7 @@ use crate::commands::{
     Action, CommandError, CommandTable, Ctx, Data, Encodings, Session, Usage, expiry,
     function_stats,
 };
-use crate::config::{Config, ConfigError, Directive, OutputLimit};
+use crate::config::{Config, ConfigError, Directive, OutputLimit, ShutdownFlags};
 use crate::resp::{Args, OwnedRequest, Reply};
 use crate::session::{Client, Identity, Transport, Waiting, Wake};
 use crate::state::{Clients, Expires, Lookups, Running, ScriptWatch, Server};
@@ -303,7 +303,7 @@ impl Engine {
         };
         if is(0, "SHUTDOWN") && is(1, "NOSAVE") {
             self.script.kill_for_shutdown();
-            let action = Action::Shutdown { save: Some(false), now: true, force: true };
+            let action = Action::Shutdown(ShutdownFlags::AT_ONCE);
             return Some(Flow::Act(action));
         }
         let is_function = matches!(self.script.running(), Running::Function { .. });
@@ -451,6 +451,9 @@ impl Turn<'_> {
     pub fn look_after(&mut self) {
         for mut session in std::mem::take(&mut self.engine.doorstep.lock().ended) {
             self.forget(&mut session);
+        }
+        if self.state.server.debug.pauses_care {
+            return;
         }
         let looked_after = &mut self.state.server.looked_after;
         if self.stamp.saturating_sub(*looked_after) >= LOOK_AFTER_EVERY {

@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use cloakroom::config::Loaded;
+use cloakroom::config::{Loaded, Signal};
 use cloakroom::engine::Engine;
 use cloakroom::net::platform::{self, StopSignal};
 use cloakroom::net::{self, Load, Running};
@@ -128,9 +128,13 @@ async fn serve(engine: Arc<Engine>, exit_with_parent: bool) -> Result<(), Error>
                 tracing::info!("stopped");
                 return Ok(());
             }
-            () = stop.recv() => {
-                tracing::info!("asked to stop");
-                running.ask_to_stop();
+            signal = stop.recv() => {
+                tracing::info!(?signal, "asked to stop");
+                if !running.ask_to_stop(signal) && signal == Signal::Interrupt {
+                    // Neither the data nor who is connected is waited for any longer.
+                    tracing::warn!("interrupted once more: ends at once");
+                    std::process::exit(1);
+                }
             }
             () = &mut parent => {
                 tracing::info!("whoever started the server is gone");

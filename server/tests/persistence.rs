@@ -286,10 +286,33 @@ fn save_points_begin_a_save() {
     assert_eq!(node.info("rdb_bgsave_in_progress"), "1");
     // A flush makes it useless; an empty file takes its place.
     node.say("FLUSHALL");
-    drive(&mut node, &mut saver, |_| {});
-    assert_eq!(node.info("rdb_last_bgsave_status"), "ok");
+    assert_eq!(node.info("rdb_changes_since_last_save"), "0");
+    assert_eq!(node.info("rdb_bgsave_in_progress"), "0");
     let mut loaded = Node::start(folder.path(), |_| {}).expect("it is whole");
     assert_eq!(loaded.say("DBSIZE"), ":0\r\n");
+    drive(&mut node, &mut saver, |_| {});
+    assert_eq!(node.info("rdb_last_bgsave_status"), "ok");
+}
+
+#[test]
+fn a_flush_is_saved_from_wherever_it_comes() {
+    let folder = Folder::new("flushed");
+    let mut node = Node::start(folder.path(), |_| {}).expect("there is nothing to load");
+    let mut saver = Saver::new(Arc::clone(&node.engine), Arc::clone(&node.disk));
+    let loaded = || Node::start(folder.path(), |_| {}).expect("it is whole").say("DBSIZE");
+    for flush in [&["FLUSHALL"][..], &["MULTI", "FLUSHALL", "EXEC"]] {
+        node.say("SET a 1");
+        node.say("SAVE");
+        assert_eq!(loaded(), ":1\r\n");
+        flush.iter().for_each(|line| drop(node.say(line)));
+        assert_eq!(loaded(), ":0\r\n", "{flush:?}");
+    }
+    node.say("SET a 1");
+    node.say("SAVE");
+    node.call(["EVAL", "return redis.call('FLUSHALL')", "0"]);
+    // A script does not wait for the disk; what follows it does.
+    drive(&mut node, &mut saver, |_| {});
+    assert_eq!(loaded(), ":0\r\n");
 }
 
 #[test]

@@ -65,6 +65,12 @@ impl Node {
         self.peer = None;
     }
 
+    /// Waits for its end; its exit code.
+    pub fn wait(&mut self) -> io::Result<Option<i32>> {
+        let peer = self.peer.as_mut().ok_or_else(|| io::Error::other("it is away"))?;
+        Ok(peer.wait()?.code())
+    }
+
     /// Sends its process a signal by its name.
     pub fn signal(&self, name: &str) -> io::Result<()> {
         let peer = self.peer.as_ref().ok_or_else(|| io::Error::other("it is away"))?;
@@ -143,9 +149,10 @@ pub fn converged(primary: &Node, replica: &Node) -> io::Result<()> {
     found.map_err(|error| told(&error, primary, replica))
 }
 
-/// Whether their data come to the same. Servers of different kinds make their digests differently.
+/// Whether their data come to the same. Valkey reckons scores in its own way.
 fn holds_the_same(one: &Node, other: &Node) -> io::Result<bool> {
-    match one.kind == other.kind {
+    let is_valkey = |node: &Node| node.kind == Kind::Valkey9;
+    match is_valkey(one) == is_valkey(other) {
         true => Ok(one.digest()? == other.digest()?),
         false => Ok(one.ask(&["DBSIZE"])? == other.ask(&["DBSIZE"])?),
     }

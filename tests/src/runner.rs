@@ -113,6 +113,14 @@ fn run_case(case: &Case, driver: &mut dyn Driver) -> Result<(), Box<Failure>> {
     }
 }
 
+/// Ends what a case that failed may have left behind, so that the others are not held up by it.
+const TIDY: [&[&str]; 4] = [
+    &["CLIENT", "UNPAUSE"],
+    &["REPLICAOF", "NO", "ONE"],
+    &["DEBUG", "SET-ACTIVE-EXPIRE", "1"],
+    &["FLUSHALL"],
+];
+
 /// Does the steps of a case and shows every reply to `judge`, which says whether to go on.
 fn play(
     case: &Case,
@@ -122,7 +130,9 @@ fn play(
     let tags: Vec<String> = driver.tags().into_iter().map(String::from).collect();
     let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
     let at_case = |e: io::Error| (case.line, e.to_string());
-    driver.control(&["FLUSHALL"]).map_err(at_case)?;
+    for tidied in TIDY {
+        driver.control(tidied).map_err(at_case)?;
+    }
     let before = apply_settings(case, driver).map_err(|e| (case.line, e))?;
     let mut stage = Stage::default();
     let mut result = Ok(());

@@ -119,6 +119,26 @@ fn a_primary_ends_when_its_replicas_have_everything() -> io::Result<()> {
 }
 
 #[test]
+fn a_signal_waits_for_replicas_unless_it_is_meant() -> io::Result<()> {
+    let ended = |signals: &[&str], setting: &[&str]| -> io::Result<Option<i32>> {
+        let (mut primary, replica) = behind("shutdown-timeout 600\n")?;
+        primary.ask(&[&["CONFIG", "SET"], setting].concat())?;
+        primary.signal(signals[0])?;
+        for again in &signals[1..] {
+            waits(&primary)?;
+            primary.signal(again)?;
+        }
+        replica.signal("CONT")?;
+        primary.wait()
+    };
+    assert_eq!(ended(&["TERM"], &["shutdown-on-sigterm", "now"])?, Some(0));
+    // Ctrl-C once more: it does not end in order.
+    assert_eq!(ended(&["INT", "INT"], &["shutdown-on-sigint", "save"])?, Some(1));
+    assert_eq!(ended(&["INT", "TERM"], &["shutdown-on-sigterm", "now"])?, Some(0));
+    Ok(())
+}
+
+#[test]
 fn a_primary_does_not_wait_for_ever() -> io::Result<()> {
     for (lines, words) in [
         ("shutdown-timeout 1\n", &["SHUTDOWN", "NOSAVE"][..]),

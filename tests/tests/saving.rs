@@ -99,6 +99,40 @@ fn a_server_that_cannot_save_goes_on_unless_it_is_forced() {
 }
 
 #[test]
+fn a_signal_ends_it_as_the_settings_say() {
+    for (signal_name, saves, args, is_saved) in [
+        ("TERM", "3600 1", &["--shutdown-on-sigint", "nosave"][..], true),
+        ("TERM", "3600 1", &["--shutdown-on-sigterm", "now", "nosave"], false),
+        ("INT", "3600 1", &["--shutdown-on-sigint", "nosave"], false),
+        ("INT", "", &["--shutdown-on-sigint", "save"], true),
+        ("TERM", "", &[], false),
+    ] {
+        let folder = Folder::new();
+        let mut peer = start(folder.path(), &[&["--save", saves], args].concat());
+        say(&mut peer.connect().expect("it accepts"), "SET a 1");
+        assert_eq!(signal(&mut peer, signal_name), Some(0));
+        let file = folder.path().join("dump.rdb");
+        assert_eq!(file.exists(), is_saved, "{signal_name} with save {saves:?} and {args:?}");
+    }
+}
+
+#[test]
+fn a_signal_may_end_it_even_if_it_cannot_save() {
+    let folder = Folder::new();
+    let mut peer = start(folder.path(), &["--save", "3600 1"]);
+    let mut wire = peer.connect().expect("it accepts");
+    std::fs::remove_dir_all(folder.path()).expect("it was there");
+    for _ in 0..2 {
+        // Refused, it has not been asked to stop: the second signal does not end it either.
+        send_signal(&peer, "INT");
+        assert_eq!(say(&mut wire, "SET a 1"), "OK");
+    }
+    assert_eq!(say(&mut wire, "SHUTDOWN"), "(error) ERR Errors trying to SHUTDOWN. Check logs.");
+    wire.call(&["CONFIG", "SET", "shutdown-on-sigint", "force"]).expect("it answers");
+    assert_eq!(signal(&mut peer, "INT"), Some(0));
+}
+
+#[test]
 fn a_machine_that_stops_leaves_a_whole_file() {
     let folder = Folder::new();
     for round in 0..7 {

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use cloakroom::{Config, Server};
 use cloakroom_tests::certificates::{Authority, HERE, authority, certificate};
 use cloakroom_tests::peers::{Kind, Peer, python};
 use cloakroom_tests::process::Folder;
+use cloakroom_tests::wire::Wire;
 use redis::{ClientTlsConfig, TlsCertificates};
 
 /// A server's settings, with its certificate, key and authority in this folder.
@@ -276,6 +277,28 @@ fn the_end_of_a_connection_is_told() {
     let mut got = Vec::new();
     stream.read_to_end(&mut got).expect("a told end is no error");
     assert_eq!(got, b"+OK\r\n");
+}
+
+#[test]
+fn bind_moves_listeners_with_tls_and_without() {
+    let folder = Folder::new();
+    let by = authority();
+    let config = Config { bind: vec!["127.0.0.81".to_owned()], ..settings(&folder, &by) };
+    let server = Server::builder().config(config).start_blocking().expect("it starts");
+    let (plain, tls) = (server.addr().expect("it listens"), tls_addr(&server));
+    let accepts = |host: &str| -> Vec<bool> {
+        let host: std::net::IpAddr = host.parse().expect("an address");
+        [plain.port(), tls.port()].map(|port| TcpStream::connect((host, port)).is_ok()).to_vec()
+    };
+    let mut wire = Wire::connect(plain).expect("it accepts");
+    let mut bind = |to: &str| wire.call(&["CONFIG", "SET", "bind", to]).expect("told").to_string();
+    assert_eq!(bind("127.0.0.82"), "OK");
+    assert_eq!((accepts("127.0.0.81"), accepts("127.0.0.82")), (vec![false; 2], vec![true; 2]));
+
+    // The port without TLS is free there, the other is not: both stay where they are.
+    let _taken = TcpListener::bind(("127.0.0.83", tls.port())).expect("an address of this machine");
+    assert!(bind("127.0.0.83").contains("Failed to bind"));
+    assert_eq!((accepts("127.0.0.82"), accepts("127.0.0.83")), (vec![true; 2], vec![false, true]));
 }
 
 /// A binary that speaks TLS: its address there and its authority.

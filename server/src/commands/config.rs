@@ -1,9 +1,11 @@
 //! CONFIG GET, SET, RESETSTAT, REWRITE.
 
+use std::path::Path;
+
 use super::args::is;
 use super::spec::Handler;
 use super::{CommandError, Ctx, Done, Outcome, Spec};
-use crate::config::Config;
+use crate::config::{Config, Rewritten};
 use crate::resp::Args;
 use crate::state::Stats;
 use crate::store::glob::Glob;
@@ -98,10 +100,11 @@ fn listen_again(ctx: &mut Ctx<'_>, old: &Config) -> Result<(), CommandError> {
     if config.port == old.port && config.bind == old.bind {
         return Ok(());
     }
-    // A port that was picked at the start stays.
+    // Ports that were picked at the start stay.
+    let tls_port = Some(ctx.server.tls_port);
     let of = |config: &Config, moves: bool| {
         let port = if moves { config.port } else { ctx.server.port };
-        Config { port, ..config.clone() }
+        Config { port, tls_port, ..config.clone() }
     };
     let (to, from) = (of(config, config.port != old.port), of(old, false));
     let moved = listen.move_to(&to, &from).map_err(|why| {
@@ -155,15 +158,32 @@ fn resetstat(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     Ok(Outcome::Unchanged)
 }
 
+const NO_FILE: &str = "The server is running without a config file";
+
 fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
-    let failed =
-        |cause: std::io::Error| CommandError::new(format!("ERR Rewriting config file: {cause}"));
     let Some(path) = ctx.server.config_file.clone() else {
-        return Err(CommandError::new("ERR The server is running without a config file"));
+        return Err(CommandError::new(format!("ERR {NO_FILE}")));
     };
-    let original = match std::fs::read_to_string(&path) {
+    rewrite_file(ctx, &path, Rewritten::Changed)
+        .map_err(|cause| CommandError::new(format!("ERR Rewriting config file: {cause}")))?;
+    ctx.reply.ok();
+    Ok(Outcome::Unchanged)
+}
+
+/// CONFIG REWRITE of all settings, for DEBUG.
+pub(super) fn rewrite_all(ctx: &mut Ctx<'_>) -> Done {
+    let file = ctx.server.config_file.clone().ok_or_else(|| std::io::Error::other(NO_FILE));
+    file.and_then(|path| rewrite_file(ctx, &path, Rewritten::All)).map_err(|cause| {
+        CommandError::new(format!("ERR CONFIG-REWRITE-FORCE-ALL failed: {cause}"))
+    })?;
+    ctx.reply.ok();
+    Ok(Outcome::Unchanged)
+}
+
+fn rewrite_file(ctx: &Ctx<'_>, path: &Path, which: Rewritten) -> std::io::Result<()> {
+    let original = match std::fs::read_to_string(path) {
         Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => String::new(),
-        read => read.map_err(failed)?,
+        read => read?,
     };
     // Written beside it and renamed: a crash leaves the old file or the new one.
     let beside = path.with_extension("rewriting");
@@ -174,18 +194,16 @@ fn rewrite(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     };
     let users: Vec<String> =
         users.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
-    write_through(&beside, &ctx.server.config.rewrite(&original, &users)).map_err(failed)?;
+    write_through(&beside, &ctx.server.config.rewrite(&original, &users, which))?;
     // Whoever may not read the old one may not read the new one either.
-    if let Ok(old) = std::fs::metadata(&path) {
-        std::fs::set_permissions(&beside, old.permissions()).map_err(failed)?;
+    if let Ok(old) = std::fs::metadata(path) {
+        std::fs::set_permissions(&beside, old.permissions())?;
     }
-    std::fs::rename(&beside, &path).map_err(failed)?;
-    ctx.reply.ok();
-    Ok(Outcome::Unchanged)
+    std::fs::rename(&beside, path)
 }
 
 /// Writes a file and waits until it is on the disk.
-fn write_through(path: &std::path::Path, text: &str) -> std::io::Result<()> {
+fn write_through(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = std::fs::File::create(path)?;
     std::io::Write::write_all(&mut file, text.as_bytes())?;
     file.sync_all()

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use sha1_smol::Sha1;
-
 use super::args::{int, is, parse_float, parse_int};
 use super::spec::{Categories, Flags, Handler};
-use super::{Action, CommandError, Ctx, Done, Outcome, Spec};
-use crate::resp::{Args, format_double};
-use crate::store::{ObjectRef, ValueRef};
+use super::{Action, CommandError, Ctx, Done, Outcome, Spec, digest};
+use crate::rdb::{Place, Version, Writer, write_value};
+use crate::resp::Args;
+use crate::store::ValueRef;
 
 const fn row(name: &'static str, arity: i32, handler: Handler) -> Spec {
     Spec::new(name, arity, handler).admin().no_script().always()
@@ -31,78 +30,112 @@ fn check_allowed(ctx: &Ctx<'_>) -> Result<(), CommandError> {
 
 fn debug(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     check_allowed(ctx)?;
-    let count = args.len();
-    match args.at(1).to_ascii_uppercase().as_slice() {
-        b"SLEEP" if count == 3 => sleep(ctx, args),
-        b"SET-ACTIVE-EXPIRE" if count == 3 => {
-            // As in C: what is no number is zero.
-            ctx.server.active_expire = parse_int(&args[2]).is_some_and(|number| number != 0);
+    match (args.at(1).to_ascii_uppercase().as_slice(), args.len()) {
+        (b"CHANGE-REPL-ID", 2) => {
+            tracing::warn!("another replication ID, by DEBUG CHANGE-REPL-ID");
+            ctx.server.replication.begin_history();
             ok(ctx)
         }
-        b"OBJECT" if count >= 3 => object(ctx, args),
-        b"QUICKLIST-PACKED-THRESHOLD"
-        | b"REPLICATE"
-        | b"CHANGE-REPL-ID"
-        | b"LOG"
-        | b"PAUSE-CRON"
-        | b"REPLYBUFFER"
-        | b"DROP-CLUSTER-PACKET-FILTER"
-        | b"DICT-RESIZING" => ok(ctx),
-        b"RELOAD" => reload(ctx, args),
-        b"LOADAOF" => ok(ctx),
-        b"DIGEST" if count == 2 => {
-            let digest = digest(ctx);
-            ctx.reply.simple(&digest);
-            Ok(Outcome::Unchanged)
+        (b"CLIENT-EVICTION", 2) => client_eviction(ctx),
+        (b"CONFIG-REWRITE-FORCE-ALL", 2) => super::config::rewrite_all(ctx),
+        // Nothing here is made larger or smaller as a whole, so there is nothing to hold off.
+        (b"DICT-RESIZING", 3) => ok(ctx),
+        (b"DIGEST", 2) => {
+            let digest = digest::of_all(ctx);
+            simple(ctx, &digest.to_string())
         }
-        b"DIGEST-VALUE" => digest_value(ctx, args),
-        b"POPULATE" if count >= 3 => populate(ctx, args),
-        b"STRINGMATCH-LEN" if count == 4 => {
-            let length = int(args, 2)?.clamp(0, 1 << 20) as usize;
-            let text = vec![b'a'; length];
-            ctx.reply.one_or_zero(crate::store::glob::matches(&args[3], &text, false));
-            Ok(Outcome::Unchanged)
+        (b"DIGEST-VALUE", _) => digest_value(ctx, args),
+        (b"ERROR", 3) => Err(CommandError::of(&[&args[2]])),
+        (b"HELP", 2) => super::help(ctx, HELP),
+        (b"HTSTATS", 3..) => table_stats(ctx, args),
+        (b"HTSTATS-KEY", 3..) => table_stats_of_key(ctx, args),
+        (b"LOG", 3) => {
+            tracing::warn!("DEBUG LOG: {}", String::from_utf8_lossy(&args[2]));
+            ok(ctx)
         }
-        b"PROTOCOL" if count == 3 => protocol(ctx, args),
-        b"ERROR" if count == 3 => Err(CommandError::of(&[&args[2]])),
-        b"LISTPACK" if count == 3 => {
-            ctx.reply.simple("Listpack structure printed on stdout");
-            Ok(Outcome::Unchanged)
+        (b"OBJECT", 3) => object(ctx, args),
+        (b"PAUSE-CRON", 3) => {
+            ctx.server.debug.pauses_care = is_on(&args[2]);
+            ok(ctx)
         }
-        b"HTSTATS" | b"HTSTATS-KEY" => {
-            ctx.reply.verbatim("[Dictionary HT]\nNo stats available for this table\n");
-            Ok(Outcome::Unchanged)
+        (b"POPULATE", 3..=5) => populate(ctx, args),
+        (b"PROTOCOL", 3) => protocol(ctx, args),
+        (b"RELOAD", _) => reload(ctx, args),
+        (b"REPLICATE", 3..) => {
+            // A replica's own replicas get what it gets, and nothing else.
+            if !ctx.server.replication.is_replica() {
+                ctx.server.effects.tell(ctx.data.db, args.from(2).iter());
+            }
+            ok(ctx)
         }
-        b"HELP" => super::help(ctx, HELP),
+        (b"SDSLEN", 3) => lengths(ctx, args),
+        (b"SET-ACTIVE-EXPIRE", 3) => {
+            ctx.server.active_expire = is_on(&args[2]);
+            ok(ctx)
+        }
+        (b"SET-SKIP-CHECKSUM-VALIDATION", 3) => {
+            ctx.server.debug.skips_checksums = is_on(&args[2]);
+            ok(ctx)
+        }
+        (b"SLEEP", 3) => sleep(ctx, args),
         _ => Err(super::wrong_subcommand(ctx, args)),
     }
 }
 
+/// As in C: what is no number is zero.
+fn is_on(word: &[u8]) -> bool {
+    parse_int(word).is_some_and(|number| number != 0)
+}
+
 const HELP: &[&str] = &[
+    "CHANGE-REPL-ID",
+    "    Begin a new history of replication. Replicas that come back get all data anew.",
+    "CLIENT-EVICTION",
+    "    Show what connections take of maxmemory-clients, by powers of two.",
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    Like CONFIG REWRITE, but write all settings, those with their default value too.",
+    "DICT-RESIZING <0|1>",
+    "    Accepted; no table here is resized as a whole.",
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
     "    Output a hex signature of the values of all the specified keys.",
     "ERROR <string>",
     "    Return a protocol error with <string> as message.",
+    "HTSTATS <dbid>",
+    "    Return how many keys a database has, and how many of them have a deadline.",
+    "HTSTATS-KEY <key>",
+    "    Return how many elements the value stored at <key> has.",
+    "LOG <message>",
+    "    Write <message> to the server log.",
     "OBJECT <key>",
     "    Show low level info about <key> and associated value.",
+    "PAUSE-CRON <0|1>",
+    "    Setting it to 1 ends the regular care for connections, replicas and figures.",
     "POPULATE <count> [<prefix>] [<size>]",
-    "    Create <count> string keys named key:<num>.",
+    "    Create <count> string keys named key:<num>, on replicas too.",
     "PROTOCOL <type>",
     "    Reply with a test value of the specified type.",
     "RELOAD [MERGE] [NOFLUSH] [NOSAVE]",
     "    Save the data to disk and load it again.",
+    "REPLICATE <command> [<arg> ...]",
+    "    Send a command to replicas without executing it here.",
+    "SDSLEN <key>",
+    "    Show how long <key> and its string are.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Setting it to 1 takes RDB files and payloads of RESTORE whose checksum is wrong.",
     "SLEEP <seconds>",
     "    Stop the server for <seconds>. Decimals allowed.",
-    "STRINGMATCH-LEN <length> <pattern>",
-    "    Match a string of <length> bytes against <pattern>.",
 ];
 
 fn ok(ctx: &mut Ctx<'_>) -> Done {
-    ctx.reply.ok();
+    simple(ctx, "OK")
+}
+
+fn simple(ctx: &mut Ctx<'_>, text: &str) -> Done {
+    ctx.reply.simple(text);
     Ok(Outcome::Unchanged)
 }
 
@@ -116,14 +149,94 @@ fn sleep(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 fn object(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     // What has ended is shown as long as it is there.
     let object = ctx.data.db().get(&args[2], 0).ok_or(CommandError::NO_SUCH_KEY)?;
-    let lru = object.access().bits();
-    let idle = object.access().idle_seconds(ctx.now);
+    let mut payload = Vec::new();
+    let mut writer = Writer::new(Version::Valkey80, ctx.server.config.rdbcompression);
+    write_value(&mut writer, &mut payload, Place::Dump, object.value(), 0);
     let line = format!(
-        "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{lru} lru_seconds_idle:{idle}",
+        "Value at:0x0 refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}",
         object.value().encoding(),
-        object.bytes(),
+        // Without its type.
+        payload.len().saturating_sub(1),
+        object.access().bits(),
+        object.access().idle_seconds(ctx.now),
     );
-    ctx.reply.simple(&line);
+    simple(ctx, &line)
+}
+
+/// How long a key and its string are. Nothing is kept in reserve behind either.
+fn lengths(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let object = ctx.data.db().get(&args[2], 0).ok_or(CommandError::NO_SUCH_KEY)?;
+    let (key, value) = match object.value() {
+        ValueRef::Str(value) if value.encoding() != "int" => (args[2].len(), value.bytes().len()),
+        _ => return Err(CommandError::new("ERR Not an sds encoded string.")),
+    };
+    let line = format!(
+        "key_sds_len:{key}, key_sds_avail:0, key_zmalloc: {key}, \
+         val_sds_len:{value}, val_sds_avail:0, val_zmalloc: {value}"
+    );
+    simple(ctx, &line)
+}
+
+/// A table as Redis shows it. Ours have no chains of which more could be told.
+fn table(elements: usize) -> String {
+    let figures = match elements {
+        0 => "No stats available for empty dictionaries\n".to_owned(),
+        _ => format!(" number of elements: {elements}\n"),
+    };
+    format!("Hash table 0 stats (main hash table):\n{figures}")
+}
+
+fn table_stats(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let number = int(args, 2)?;
+    if !(0..ctx.data.keyspace.databases() as i64).contains(&number) {
+        return Err(CommandError::new("ERR Out of range database"));
+    }
+    let figures = ctx.data.keyspace.db(number as usize).figures(ctx.now);
+    let (keys, volatile) = (table(figures.keys), table(figures.volatile));
+    ctx.reply.verbatim(format!("[Dictionary HT]\n{keys}[Expires HT]\n{volatile}"));
+    Ok(Outcome::Unchanged)
+}
+
+fn table_stats_of_key(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let object = ctx.data.db().get(&args[2], 0).ok_or(CommandError::NO_SUCH_KEY)?;
+    let elements = match object.value() {
+        value if !matches!(value.encoding(), "hashtable" | "skiplist") => None,
+        ValueRef::Hash(hash) => Some(hash.len()),
+        ValueRef::Set(set) => Some(set.len()),
+        ValueRef::SortedSet(set) => Some(set.len()),
+        ValueRef::Str(_) => None,
+    };
+    let elements = elements.ok_or_else(|| {
+        CommandError::new(
+            "ERR The value stored at the specified key is not represented using an hash table",
+        )
+    })?;
+    ctx.reply.verbatim(table(elements));
+    Ok(Outcome::Unchanged)
+}
+
+/// The smallest and the largest of the powers of two by which connections are counted.
+const BUCKETS: std::ops::RangeInclusive<u32> = 15..=33;
+
+fn client_eviction(ctx: &mut Ctx<'_>) -> Done {
+    let config = &ctx.server.config;
+    if config.maxmemory_clients.bytes(config.maxmemory) == 0 {
+        return Err(CommandError::new("ERR maxmemory-clients is disabled."));
+    }
+    let of = |bytes: usize| bytes.max(1).ilog2().clamp(BUCKETS.start() - 1, BUCKETS.end() - 1) + 1;
+    let taken: Vec<usize> = ctx.server.clients.all().iter().map(|it| it.memory()).collect();
+    let lines = BUCKETS.map(|bucket| {
+        let own = || taken.iter().filter(|bytes| of(**bytes) == bucket);
+        let range = match (1_u64 << bucket) - 1 {
+            _ if bucket == *BUCKETS.end() => format!("{:10}+            ", 1_u64 << (bucket - 1)),
+            last if bucket == *BUCKETS.start() => format!("{:10} - {last:10}", 0),
+            last => format!("{:10} - {last:10}", 1_u64 << (bucket - 1)),
+        };
+        let sum: usize = own().sum();
+        format!("bucket {range}: tot-mem: {sum:10}, clients: {}\n", own().count())
+    });
+    let text: String = lines.collect();
+    ctx.reply.verbatim(text);
     Ok(Outcome::Unchanged)
 }
 
@@ -148,20 +261,24 @@ fn reload(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     Ok(Outcome::Then(Action::Reload { save, flush, merge }))
 }
 
+/// A count as POPULATE takes it.
+fn natural(args: Args<'_>, at: usize) -> Result<usize, CommandError> {
+    let number = parse_int(&args[at]).and_then(|number| usize::try_from(number).ok());
+    number.ok_or_else(|| CommandError::new("ERR value is out of range, must be positive"))
+}
+
+/// Redis leaves its replicas as they are. Whoever fills ours would only wonder how they differ.
 fn populate(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let count = int(args, 2)?;
-    if !(0..=100_000_000).contains(&count) {
-        return Err(CommandError::OUT_OF_RANGE);
-    }
+    let count = natural(args, 2)?;
     let prefix = args.get(3).unwrap_or(b"key");
-    let size = args.get(4).and_then(parse_int).map(|size| size.clamp(0, 1 << 29) as usize);
+    let size = if args.len() == 5 { natural(args, 4)?.min(1 << 29) } else { 0 };
     for number in 0..count {
         let key = [prefix, b":", number.to_string().as_bytes()].concat();
         if ctx.data.peek(&key).is_some() {
             continue;
         }
         let mut value = format!("value:{number}").into_bytes();
-        if let Some(size) = size {
+        if size > 0 {
             value.resize(size, 0);
         }
         ctx.data.insert_text(&key, &value);
@@ -227,64 +344,11 @@ fn protocol(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     Ok(Outcome::Unchanged)
 }
 
-type Digest = [u8; 20];
-
-fn mix(digest: &mut Digest, parts: &[&[u8]]) {
-    let mut sha = Sha1::new();
-    for part in parts {
-        sha.update(&(part.len() as u64).to_le_bytes());
-        sha.update(part);
-    }
-    digest.iter_mut().zip(sha.digest().bytes()).for_each(|(byte, other)| *byte ^= other);
-}
-
-/// A digest of a value that does not depend on the order of its elements.
-fn value_digest(object: ObjectRef<'_>) -> Digest {
-    let mut digest = Digest::default();
-    match object.value() {
-        ValueRef::Str(value) => mix(&mut digest, &[b"string", value.bytes()]),
-        ValueRef::Hash(hash) => {
-            for (field, value) in hash.pairs(0) {
-                let at = hash.deadline(field).unwrap_or(0).to_le_bytes();
-                mix(&mut digest, &[b"hash", field, value, &at]);
-            }
-        }
-        ValueRef::Set(set) => set.iter().for_each(|member| mix(&mut digest, &[b"set", &member])),
-        ValueRef::SortedSet(set) => {
-            for (member, score) in set.iter() {
-                mix(&mut digest, &[b"zset", member, format_double(score).as_bytes()]);
-            }
-        }
-    }
-    let at = object.deadline().unwrap_or(0).to_le_bytes();
-    let mut whole = Digest::default();
-    mix(&mut whole, &[&digest, &at]);
-    whole
-}
-
-fn hex(digest: Digest) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A digest of all databases: equal data, equal digest. What is past its time at `ctx.data.now` is
-/// not in it.
-pub fn digest(ctx: &Ctx<'_>) -> String {
-    let mut all = Digest::default();
-    for db in 0..ctx.data.keyspace.databases() {
-        for object in ctx.data.keyspace.db(db).iter().filter(|object| !object.is_due(ctx.data.now))
-        {
-            let value = value_digest(object);
-            mix(&mut all, &[&(db as u64).to_le_bytes(), object.key(), &value]);
-        }
-    }
-    hex(all)
-}
-
 fn digest_value(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     ctx.reply.array(args.len() - 2);
     for key in args.from(2).iter() {
-        let digest = ctx.data.peek(key).map(value_digest).unwrap_or_default();
-        ctx.reply.simple(&hex(digest));
+        let digest = ctx.data.peek(key).map(digest::of_value).unwrap_or_default();
+        ctx.reply.simple(&digest.to_string());
     }
     Ok(Outcome::Unchanged)
 }

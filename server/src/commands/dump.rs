@@ -149,11 +149,10 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 /// The value of a payload.
 fn read(ctx: &Ctx<'_>, payload: &[u8]) -> Result<Value, CommandError> {
-    let value =
-        read_dump(payload, ctx.server.config.proto_max_bulk_len).map_err(|why| match why {
-            DumpError::Footer => CommandError::BAD_PAYLOAD,
-            DumpError::Kind | DumpError::Data => CommandError::BAD_DATA,
-        })?;
+    let value = read_dump(payload, ctx.server.dump_options()).map_err(|why| match why {
+        DumpError::Footer => CommandError::BAD_PAYLOAD,
+        DumpError::Kind | DumpError::Data => CommandError::BAD_DATA,
+    })?;
     to_store(&value, &ctx.data.encodings()).ok_or(CommandError::BAD_DATA)
 }
 

@@ -328,9 +328,7 @@ fn flushall(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     for db in 0..ctx.data.keyspace.databases() {
         ctx.data.keyspace.db_mut(db).clear();
     }
-    // A file of what was there before is of no use now; an empty one is, where files are kept.
-    super::saving::give_up(ctx);
-    ctx.server.persistence.scheduled |= !ctx.server.config.save.is_empty();
+    super::saving::save_emptied(ctx);
     ctx.reply.ok();
     Ok(Outcome::Wrote)
 }

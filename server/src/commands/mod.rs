@@ -13,6 +13,7 @@ mod context;
 mod control;
 mod debug;
 mod decimal;
+mod digest;
 mod dump;
 mod error;
 pub mod eviction;
@@ -47,13 +48,14 @@ mod transactions;
 
 pub use connection::greet;
 pub use context::{Ctx, Data, Door, Encodings, Statement, Usage, script_session};
-pub use debug::digest;
+pub use digest::digest;
 pub use error::CommandError;
 pub use scripts::{RestorePolicy, adopt_libraries, function_stats};
 pub use spec::{Categories, Flags, KeyFlags, KeySpec, Spec};
 pub use table::{Command, CommandTable};
 
 use crate::clock::Millis;
+use crate::config::ShutdownFlags;
 use crate::resp::Args;
 use crate::session::{End, Transport};
 
@@ -91,6 +93,8 @@ pub enum Action {
     Wait,
     /// Save the data before anything else happens, then reply.
     Save,
+    /// Save the data before anything else happens, if that is still to be done. The reply was written.
+    SaveScheduled,
     /// Save the data, load it again, then reply (DEBUG RELOAD).
     Reload {
         /// Save first; otherwise what was saved before is loaded.
@@ -100,15 +104,8 @@ pub enum Action {
         /// Keys of the file take the place of those that are there.
         merge: bool,
     },
-    /// End the server. `save`: None = as the save points say. No reply was written.
-    Shutdown {
-        /// Save first.
-        save: Option<bool>,
-        /// Do not wait for replicas.
-        now: bool,
-        /// Go on even if saving fails.
-        force: bool,
-    },
+    /// End the server. No reply was written.
+    Shutdown(ShutdownFlags),
     /// The clock was turned: wake who looks at deadlines, and reply when everybody has listened to
     /// what that has brought about.
     ClockTurned,

@@ -135,6 +135,16 @@ pub fn give_up(ctx: &mut Ctx<'_>) {
     }
 }
 
+/// All data are gone: a file of what was there before is of no use now. An empty one is, where files
+/// are kept, at once unless replicas get a copy: they need not begin again for that.
+pub(super) fn save_emptied(ctx: &mut Ctx<'_>) {
+    give_up(ctx);
+    if !ctx.server.config.save.is_empty() {
+        ctx.server.persistence.scheduled = true;
+        ctx.asked = (!is_busy(ctx)).then_some(Action::SaveScheduled);
+    }
+}
+
 /// When a save in the background is to begin, or to be seen to.
 fn next_due(ctx: &Ctx<'_>) -> Option<Millis> {
     let stated = ctx.server.effects.stated();

@@ -23,7 +23,6 @@ const MOST: i64 = i32::MAX as i64;
 const PORT: Takes = Integer(0, u16::MAX as i64);
 const COUNT: Takes = Integer(0, MOST);
 const PERCENT: Takes = Integer(1, 99);
-const SIGNALS: Takes = OneOf(&["default", "save", "nosave", "now", "force"]);
 
 /// Those that are neither switches nor texts.
 const TAKEN: &[(&str, Takes)] = &[
@@ -89,8 +88,6 @@ const TAKEN: &[(&str, Takes)] = &[
     ("sanitize-dump-payload", OneOf(&["no", "yes", "clients"])),
     ("server_cpulist", Fixed),
     ("set-proc-title", Fixed),
-    ("shutdown-on-sigint", SIGNALS),
-    ("shutdown-on-sigterm", SIGNALS),
     ("slave-announce-port", PORT),
     ("slave-priority", COUNT),
     ("slaveof", Fixed),

@@ -6,12 +6,15 @@ mod inert;
 mod notify;
 mod rewrite;
 mod settings;
+mod shutdown;
 
 pub use cli::{ConfigError, LINES, Loaded};
 pub use file::split as split_words;
 pub use inert::REASONS;
 pub use notify::NotifyFlags;
+pub use rewrite::Rewritten;
 pub use settings::{SETTINGS, Setting};
+pub use shutdown::{ShutdownFlags, Signal};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -259,6 +262,8 @@ pub struct Config {
     pub repl_ping_replica_period: i64,
     pub repl_timeout: i64,
     pub shutdown_timeout: i64,
+    pub shutdown_on_sigint: ShutdownFlags,
+    pub shutdown_on_sigterm: ShutdownFlags,
     pub min_replicas_to_write: i64,
     pub min_replicas_max_lag: i64,
     pub busy_reply_threshold: i64,
@@ -359,6 +364,8 @@ impl Default for Config {
             repl_ping_replica_period: 10,
             repl_timeout: 60,
             shutdown_timeout: 10,
+            shutdown_on_sigint: ShutdownFlags::default(),
+            shutdown_on_sigterm: ShutdownFlags::default(),
             min_replicas_to_write: 0,
             min_replicas_max_lag: 10,
             busy_reply_threshold: 5_000,

@@ -2,6 +2,7 @@
 
 use super::{
     AuthClients, ClientMemory, Config, EvictionPolicy, NotifyFlags, OutputLimit, SavePoint,
+    ShutdownFlags,
 };
 
 /// One setting.
@@ -432,6 +433,10 @@ pub const SETTINGS: &[Setting] = &[
         |c| c.repl_timeout.to_string(), |c, v| { c.repl_timeout = int(v, 1, i64::from(i32::MAX))?; Ok(()) }),
     Setting::new("shutdown-timeout", "seconds", "How long a shutdown waits for replicas to have everything; 0: not at all.",
         |c| c.shutdown_timeout.to_string(), |c, v| { c.shutdown_timeout = int(v, 0, i64::from(i32::MAX))?; Ok(()) }),
+    Setting::new("shutdown-on-sigint", "word ...", "How SIGINT (Ctrl-C) ends the server: default, or what SHUTDOWN takes (save, nosave, now, force).",
+        |c| c.shutdown_on_sigint.words(), |c, v| { c.shutdown_on_sigint = ShutdownFlags::parse(v)?; Ok(()) }),
+    Setting::new("shutdown-on-sigterm", "word ...", "How SIGTERM ends the server, likewise.",
+        |c| c.shutdown_on_sigterm.words(), |c, v| { c.shutdown_on_sigterm = ShutdownFlags::parse(v)?; Ok(()) }),
     Setting::new("min-replicas-to-write", "number", "Refuses writes with fewer good replicas; 0 asks for none.",
         |c| c.min_replicas_to_write.to_string(),
         |c, v| { c.min_replicas_to_write = int(v, 0, i64::from(i32::MAX))?; Ok(()) }).alias("min-slaves-to-write"),
@@ -550,8 +555,6 @@ pub(super) const INERT: &[(&str, &str)] = &[
     ("sanitize-dump-payload", "no"),
     ("server_cpulist", ""),
     ("set-proc-title", "yes"),
-    ("shutdown-on-sigint", "default"),
-    ("shutdown-on-sigterm", "default"),
     ("socket-mark-id", "0"),
     ("stream-node-max-bytes", "4096"),
     ("stream-node-max-entries", "100"),

@@ -37,11 +37,12 @@ pub(super) fn execute(ctx: &mut Ctx<'_>, args: Args<'_>) -> Flow {
             ctx.session.last = Some(command);
             let before = ctx.server.effects.stream.offset();
             call(ctx, command, args);
-            match ctx.asked.take() {
-                None => {
-                    note_written(ctx, before);
-                    Flow::Continue
-                }
+            let asked = ctx.asked.take();
+            if asked != Some(Action::Wait) {
+                note_written(ctx, before);
+            }
+            match asked {
+                None => Flow::Continue,
                 Some(Action::Close) => Flow::Close,
                 Some(Action::Wait) => Flow::Wait,
                 Some(action) => Flow::Act(action),

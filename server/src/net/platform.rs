@@ -5,6 +5,7 @@ use std::path::Path;
 use tokio::sync::watch;
 
 use super::listen::Host;
+use crate::config::Signal;
 use crate::error::Error;
 
 /// The number of a socket, as CLIENT LIST shows it; -1 where sockets have none.
@@ -125,7 +126,7 @@ impl StopSignal {
     }
 
     /// Waits for it.
-    pub async fn recv(&mut self) {
+    pub async fn recv(&mut self) -> Signal {
         async fn one(signal: &mut Option<tokio::signal::unix::Signal>) {
             match signal {
                 Some(signal) => drop(signal.recv().await),
@@ -133,8 +134,8 @@ impl StopSignal {
             }
         }
         tokio::select! {
-            () = one(&mut self.terminate) => {}
-            () = one(&mut self.interrupt) => {}
+            () = one(&mut self.terminate) => Signal::Terminate,
+            () = one(&mut self.interrupt) => Signal::Interrupt,
         }
     }
 }
@@ -153,10 +154,11 @@ impl StopSignal {
     }
 
     /// Waits for it.
-    pub async fn recv(&mut self) {
+    pub async fn recv(&mut self) -> Signal {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
+        Signal::Interrupt
     }
 }
 

@@ -7,19 +7,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::DuplexStream;
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::listen::{self, Host, Means};
-use super::listeners::Listeners;
+use super::listeners::{Doors, Listeners};
 use super::platform::UnixSocket;
 use super::{driver, link};
 use crate::commands::{Action, shutdown};
+use crate::config::{ShutdownFlags, Signal};
 use crate::engine::{Engine, Turn};
 use crate::error::Error;
-use crate::persistence::{self, Disk, Progress, SaveError, SystemDisk};
+use crate::persistence::{self, Disk, Progress, SystemDisk};
 use crate::session::{End, Transport};
 use crate::state::Listen;
 use crate::tls::Tls;
@@ -46,6 +46,7 @@ pub struct Running {
     host: Host,
     runtime: Handle,
     stop: mpsc::UnboundedSender<Stop>,
+    asked: Arc<AtomicBool>,
     ended: watch::Receiver<bool>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
@@ -53,8 +54,8 @@ pub struct Running {
 /// How a server is asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stop {
-    /// Unless the data is to be saved first and cannot be.
-    IfSaved,
+    /// By a signal: as the settings say, and not where the data is to be saved and cannot be.
+    By(Signal),
     /// Whatever comes.
     Now,
 }
@@ -149,7 +150,10 @@ fn spawn(
     let (loaded, loading) = oneshot::channel();
     let (stop, stopped) = mpsc::unbounded_channel();
     let (end, ended) = watch::channel(false);
-    let unix = engine.turn().config().unixsocket.clone();
+    let (unix, asked) = {
+        let mut turn = engine.turn();
+        (turn.config().unixsocket.clone(), Arc::clone(&turn.server().asked_to_stop))
+    };
     let served = Arc::clone(&engine);
     let thread = std::thread::Builder::new()
         .name("cloakroom".to_owned())
@@ -160,7 +164,7 @@ fn spawn(
         .map_err(Error::Threads)?;
     let finish = move |Started { addrs, host, runtime }: Started| {
         let thread = Some(thread);
-        let running = Running { engine, addrs, unix, host, runtime, stop, ended, thread };
+        let running = Running { engine, addrs, unix, host, runtime, stop, asked, ended, thread };
         (running, Loading(loading))
     };
     Ok(Starting { started, finish })
@@ -232,8 +236,11 @@ impl Running {
     }
 
     /// Asks the server to stop, as a signal does: it goes on if data that is to be saved cannot be.
-    pub fn ask_to_stop(&mut self) {
-        let _ = self.stop.send(Stop::IfSaved);
+    /// False: it has been asked already, and has not got to its end yet.
+    pub fn ask_to_stop(&mut self, signal: Signal) -> bool {
+        let is_first = !self.asked.swap(true, Ordering::AcqRel);
+        let _ = self.stop.send(Stop::By(signal));
+        is_first
     }
 
     /// Waits until the server has ended, by itself (SHUTDOWN) or because it was asked to.
@@ -292,9 +299,8 @@ async fn serve(
         // Nobody who comes early finds a server without data.
         persistence::announce(&mut engine.turn());
     }
-    let listeners = Arc::new(Listeners::new(&host, until.clone()));
-    let addrs = match open(&engine, &host, &listeners, until, &mut tasks) {
-        Ok(addrs) => addrs,
+    let (addrs, doors) = match open(&engine, &host, until, &mut tasks) {
+        Ok(opened) => opened,
         Err(error) => {
             let _ = told.ready.send(Err(error));
             return;
@@ -309,30 +315,18 @@ async fn serve(
         tasks.spawn(driver::drive(Arc::clone(&engine), Arc::clone(&disk), actions.clone())),
         tasks.spawn(load_and_follow(Arc::clone(&engine), load, told.loaded, actions)),
     ];
-    let saved = loop {
+    let ready = loop {
         tokio::select! {
             // What SHUTDOWN was to save has been saved in its own turn.
             Some(action) = asked.recv() => {
-                if matches!(action, Action::Shutdown { .. }) {
+                if matches!(action, Action::Shutdown(_)) {
                     break None;
                 }
             }
             how = stopped.recv() => {
-                let must = how != Some(Stop::IfSaved);
-                let Some(mut turn) = last_turn(&engine, must).await else {
-                    tracing::error!("goes on, for a script that has changed data still runs");
-                    continue;
-                };
-                if !must && turn.as_server(|ctx| shutdown::waits(ctx, None, false)) {
-                    continue;
-                }
-                match save_before_the_end(&mut turn, &*disk) {
-                    Err(_) if !must => {
-                        tracing::error!(
-                            "goes on, for the data cannot be saved; SHUTDOWN NOSAVE ends it"
-                        );
-                    }
-                    saved => break saved.ok(),
+                let ready = get_ready(&engine, how.unwrap_or(Stop::Now), &*disk).await;
+                if ready.is_some() {
+                    break ready;
                 }
             }
         }
@@ -341,15 +335,39 @@ async fn serve(
     // Dropped, it tells the listeners that they have accepted enough.
     drop(closing);
     while tasks.join_next().await.is_some() {}
-    listeners.ended().await;
+    doors.ended().await;
     say_farewell(&engine).await;
     // What was in flight may have changed something since.
-    if let Some(stated) = saved
+    if let Some((flags, stated)) = ready
         && let Some(mut turn) = last_turn(&engine, true).await
         && stated != turn.server().effects.stated()
     {
-        let _ = save_before_the_end(&mut turn, &*disk);
+        let _ = persistence::save_at_shutdown(&mut turn, &*disk, flags);
     }
+}
+
+/// Saves the data, if it is to be, before the server ends; returns how it ends, and how many effects
+/// had been stated. None: it goes on, for good or until its replicas have everything.
+async fn get_ready(engine: &Engine, how: Stop, disk: &dyn Disk) -> Option<(ShutdownFlags, u64)> {
+    let signal = match how {
+        Stop::By(signal) => Some(signal),
+        Stop::Now => None,
+    };
+    let Some(mut turn) = last_turn(engine, signal.is_none()).await else {
+        tracing::error!("goes on, for a script that has changed data still runs");
+        return None;
+    };
+    let flags = signal.map(|signal| turn.config().on_signal(signal)).unwrap_or_default();
+    if signal.is_some() && turn.as_server(|ctx| shutdown::waits(ctx, flags)) {
+        return None;
+    }
+    let saved = persistence::save_at_shutdown(&mut turn, disk, flags);
+    if saved.is_err() && signal.is_some() && !flags.force {
+        tracing::error!("goes on, for the data cannot be saved; SHUTDOWN NOSAVE ends it");
+        turn.as_server(shutdown::give_up);
+        return None;
+    }
+    Some((flags, turn.server().effects.stated()))
 }
 
 /// Loads the data, if there are any to be, then keeps the link to the primary. Ends only if they
@@ -368,7 +386,7 @@ async fn load_and_follow(
     // Whoever started the server may not have waited.
     let _ = told.send(loaded);
     if failed {
-        let _ = actions.send(Action::Shutdown { save: Some(false), now: true, force: true });
+        let _ = actions.send(Action::Shutdown(ShutdownFlags::AT_ONCE));
     } else {
         link::keep(engine).await;
     }
@@ -414,12 +432,6 @@ async fn last_turn(engine: &Engine, must: bool) -> Option<Turn<'_>> {
     }
 }
 
-/// Saves the data if the save points say that it is kept; returns how many effects had been stated.
-fn save_before_the_end(turn: &mut Turn<'_>, disk: &dyn Disk) -> Result<u64, SaveError> {
-    persistence::save_at_shutdown(turn, disk, None)?;
-    Ok(turn.server().effects.stated())
-}
-
 /// Lets another thread take over this one's connections while a slow script runs on here.
 fn hand_over() {
     tokio::task::block_in_place(|| std::thread::sleep(Duration::from_millis(20)));
@@ -429,42 +441,33 @@ fn hand_over() {
 fn open(
     engine: &Arc<Engine>,
     host: &Host,
-    listeners: &Arc<Listeners>,
     until: watch::Receiver<()>,
     tasks: &mut JoinSet<()>,
-) -> Result<Addrs, Error> {
+) -> Result<(Addrs, Arc<Doors>), Error> {
     let mut turn = engine.turn();
     let config = turn.config().clone();
-    let mut addrs = Addrs::default();
-    let first = |listeners: &[TcpListener]| listeners.first().and_then(|it| it.local_addr().ok());
+    let (mut addrs, mut doors) = (Addrs::default(), Doors::default());
     // Port 0 means a free port here, not none as in Redis: `--port 0` is for fixtures.
     if !config.bind.is_empty() && !config.tls_only {
-        let (addr, port) = listeners.open(&config)?;
-        turn.server().port = port;
-        turn.server().listen = Some(Arc::clone(listeners) as Arc<dyn Listen>);
-        addrs.tcp = addr;
+        let listeners = Listeners::new(host, None, until.clone());
+        (addrs.tcp, turn.server().port) = listeners.open(&config)?;
+        doors.plain = Some(listeners);
     }
     if let Some(tls) = turn.server().tls.clone().filter(|_| !config.bind.is_empty()) {
         if config.port == 0 && !config.tls_only && !config.tls_dev {
             tracing::warn!("port 0 is a free port without TLS; --tls-only opens none");
         }
-        let (listeners, port) = listen::bind(&config, config.tls_port.unwrap_or(0))?;
-        turn.server().tls_port = port;
-        addrs.tls = first(&listeners);
-        for listener in listeners {
-            tasks.spawn(super::tls::accept(
-                listener,
-                Arc::clone(&tls),
-                host.clone(),
-                until.clone(),
-            ));
-        }
+        let listeners = Listeners::new(host, Some(tls), until.clone());
+        (addrs.tls, turn.server().tls_port) = listeners.open(&config)?;
+        doors.tls = Some(listeners);
     }
+    let doors = Arc::new(doors);
+    turn.server().listen = Some(Arc::clone(&doors) as Arc<dyn Listen>);
     if let Some(path) = &config.unixsocket {
         let socket = UnixSocket::bind(path, config.unixsocketperm)?;
         tasks.spawn(socket.accept(host.clone(), until));
     }
-    Ok(addrs)
+    Ok((addrs, doors))
 }
 
 /// Lets every connection answer what is in flight, then closes it.

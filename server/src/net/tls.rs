@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client};
 
 use super::listen::{self, Host};
+use super::listeners::Slot;
 use crate::tls::Tls;
 
 /// So many handshakes are under way at a time; who comes beyond is turned away.
@@ -19,7 +20,7 @@ const HANDSHAKES_AT_ONCE: usize = 1024;
 
 /// Accepts TLS connections `until` its sender goes.
 pub(super) async fn accept(
-    listener: TcpListener,
+    slot: Arc<Slot>,
     tls: Arc<Tls>,
     host: Host,
     mut until: watch::Receiver<()>,
@@ -28,9 +29,10 @@ pub(super) async fn accept(
     let room = Arc::new(Semaphore::new(HANDSHAKES_AT_ONCE));
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = slot.accept() => accepted,
             _ = until.changed() => return,
         };
+        let Some(accepted) = accepted else { return };
         let Some((stream, peer)) = failures.note(accepted).await else { continue };
         let Ok(place) = Arc::clone(&room).try_acquire_owned() else {
             tracing::warn!(%peer, "turned away: too many TLS handshakes are under way");

@@ -168,12 +168,13 @@ fn failed(path: &Path, why: &dyn std::fmt::Display) -> Error {
 }
 
 fn options(turn: &mut Turn<'_>, merge: bool) -> LoadOptions {
-    let (now, is_replica) = (turn.now(), turn.server().replication.is_replica());
+    let (now, server) = (turn.now(), turn.server());
+    let (is_replica, checksum) = (server.replication.is_replica(), server.compares_checksums());
     let config = turn.config();
     LoadOptions {
         read: ReadOptions {
             skip_unknown: config.rdb_skip_unknown_types,
-            checksum: config.rdbchecksum,
+            checksum,
             longest: config.proto_max_bulk_len,
         },
         encodings: crate::engine::encodings(config),

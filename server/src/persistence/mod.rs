@@ -15,6 +15,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::commands::{Action, CommandError, Session, saving, shutdown};
+use crate::config::ShutdownFlags;
 use crate::engine::{Flow, Turn};
 use crate::rdb::{Recording, warn_of_dropped};
 use crate::resp::Reply;
@@ -108,9 +109,8 @@ fn check(recording: &Recording) -> io::Result<()> {
     if recording.is_whole() { Ok(()) } else { Err(io::Error::other("the snapshot is not whole")) }
 }
 
-/// Saves the data because the server is to stop, if that is wanted: by `asked`, or by the save
-/// points where nothing was asked. A save in the background is given up. Data that is only being
-/// loaded is not saved: its file has more.
+/// Saves the data because the server is to stop, if that is wanted. A save in the background is
+/// given up. Data that is only being loaded is not saved: its file has more.
 ///
 /// # Errors
 ///
@@ -118,10 +118,10 @@ fn check(recording: &Recording) -> io::Result<()> {
 pub fn save_at_shutdown(
     turn: &mut Turn<'_>,
     disk: &dyn Disk,
-    asked: Option<bool>,
+    flags: ShutdownFlags,
 ) -> Result<(), SaveError> {
     let is_loading = turn.server().persistence.loading.is_some();
-    let wanted = !is_loading && asked.unwrap_or(!turn.config().save.is_empty());
+    let wanted = !is_loading && flags.saves(!turn.config().save.is_empty());
     turn.as_server(saving::give_up);
     if wanted { save(turn, disk) } else { Ok(()) }
 }
@@ -131,18 +131,17 @@ pub fn save_at_shutdown(
 pub fn shut_down_if_due(turn: &mut Turn<'_>, disk: &dyn Disk) -> Option<Action> {
     let now = turn.now();
     let server = turn.server();
-    let Shutdown { save, force, .. } =
-        server.shutdown.filter(|_| server.shutdown_due() <= Some(now))?;
+    let Shutdown { flags, .. } = server.shutdown.filter(|_| server.shutdown_due() <= Some(now))?;
     if server.replicas_lag() {
         tracing::warn!("shuts down although a replica has not everything");
     }
-    if save_at_shutdown(turn, disk, save).is_err() && !force {
+    if save_at_shutdown(turn, disk, flags).is_err() && !flags.force {
         turn.as_server(shutdown::give_up);
         return None;
     }
     // Nothing is written any more.
     turn.server().shutdown = None;
-    Some(Action::Shutdown { save, now: true, force })
+    Some(Action::Shutdown(flags))
 }
 
 /// Does what a request asked of this layer, in the turn of the request, and writes the reply that is
@@ -157,8 +156,18 @@ pub fn act(
     let mut reply = Reply::new(out, session.protocol);
     let is_loading = turn.server().persistence.loading.is_some();
     let done = match action {
+        Action::SaveScheduled => {
+            if std::mem::take(&mut turn.server().persistence.scheduled) && !is_loading {
+                // Why it cannot be saved has been logged.
+                let _ = save(turn, disk);
+            }
+            return Flow::Continue;
+        }
         Action::Save | Action::Reload { .. } if is_loading => Err(CommandError::LOADING),
-        Action::Save => save(turn, disk).map_err(answer),
+        Action::Save => {
+            turn.server().persistence.saves += 1;
+            save(turn, disk).map_err(answer)
+        }
         Action::Reload { save: wanted, flush, merge } => {
             let saved = if wanted { save(turn, disk).map_err(answer) } else { Ok(()) };
             saved.and_then(|()| {
@@ -168,9 +177,9 @@ pub fn act(
                 })
             })
         }
-        Action::Shutdown { save: asked, force, .. } => {
-            return match save_at_shutdown(turn, disk, asked) {
-                Err(_) if !force => {
+        Action::Shutdown(flags) => {
+            return match save_at_shutdown(turn, disk, flags) {
+                Err(_) if !flags.force => {
                     reply.error(CommandError::SHUTDOWN_FAILED.text());
                     Flow::Continue
                 }

@@ -20,46 +20,55 @@ pub enum DumpError {
 const VERSION: usize = 2;
 const CHECKSUM: usize = 8;
 
+/// How a payload is read.
+#[derive(Debug, Clone, Copy)]
+pub struct DumpOptions {
+    /// No string may be longer.
+    pub longest: u64,
+    /// Its checksum must be right.
+    pub checksum: bool,
+}
+
 /// What a payload says, without its version and checksum; the dialect in which it does.
-fn checked(payload: &[u8]) -> Result<(&[u8], Dialect), DumpError> {
+fn checked(payload: &[u8], options: DumpOptions) -> Result<(&[u8], Dialect), DumpError> {
     let (rest, checksum) = payload.split_last_chunk::<CHECKSUM>().ok_or(DumpError::Footer)?;
     let (value, version) = rest.split_last_chunk::<VERSION>().ok_or(DumpError::Footer)?;
     let dialect = Dialect::of_dump(u16::from_le_bytes(*version)).ok_or(DumpError::Footer)?;
-    if Checksum::of(rest) != u64::from_le_bytes(*checksum) {
+    if options.checksum && Checksum::of(rest) != u64::from_le_bytes(*checksum) {
         return Err(DumpError::Footer);
     }
     Ok((value, dialect))
 }
 
-/// Reads the code of the libraries of functions in a payload, each of `longest` bytes at most.
+/// Reads the code of the libraries of functions in a payload.
 ///
 /// # Errors
 ///
 /// See [`DumpError`].
-pub fn read_libraries(payload: &[u8], longest: u64) -> Result<Vec<Vec<u8>>, DumpError> {
-    let (mut rest, _) = checked(payload)?;
+pub fn read_libraries(payload: &[u8], options: DumpOptions) -> Result<Vec<Vec<u8>>, DumpError> {
+    let (mut rest, _) = checked(payload, options)?;
     let mut libraries = Vec::new();
     while let Some((kind, code)) = rest.split_first() {
         if *kind != opcode::FUNCTION {
             return Err(DumpError::Kind);
         }
-        let mut cursor = Cursor::new(code, longest);
+        let mut cursor = Cursor::new(code, options.longest);
         libraries.push(cursor.string().map_err(|_| DumpError::Data)?.into_owned());
         rest = &code[cursor.position()..];
     }
     Ok(libraries)
 }
 
-/// Reads a payload's value, in which no string may be longer than `longest`.
+/// Reads a payload's value.
 ///
 /// # Errors
 ///
 /// See [`DumpError`].
-pub fn read_dump(payload: &[u8], longest: u64) -> Result<Value, DumpError> {
-    let (value, dialect) = checked(payload)?;
+pub fn read_dump(payload: &[u8], options: DumpOptions) -> Result<Value, DumpError> {
+    let (value, dialect) = checked(payload, options)?;
     let (kind, value) = value.split_first().ok_or(DumpError::Data)?;
     let mut reader = ValueReader::new(*kind, dialect).ok_or(DumpError::Data)?;
     // An aggregate without elements is no value either.
-    let read = reader.advance(&mut Cursor::new(value, longest), &mut Vec::new()).ok();
+    let read = reader.advance(&mut Cursor::new(value, options.longest), &mut Vec::new()).ok();
     read.filter(|value| !value.is_empty()).ok_or(DumpError::Data)
 }

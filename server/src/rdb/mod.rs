@@ -23,7 +23,7 @@ mod writer;
 mod ziplist;
 
 pub use checksum::Checksum;
-pub use dump::{DumpError, read_dump, read_libraries};
+pub use dump::{DumpError, DumpOptions, read_dump, read_libraries};
 pub use fields::Fields;
 pub use format::{Dialect, Version};
 pub use loader::{LoadOptions, Loaded, Loader};

@@ -164,12 +164,12 @@ proptest! {
         let (mut writer, mut out) = (Writer::new(version, true), b"before".to_vec());
         write_key(&mut writer, &mut out, Place::Dump, &written);
         writer.end_dump(&mut out, 6);
-        let longest = ReadOptions::LONGEST;
+        let options = DumpOptions { longest: ReadOptions::LONGEST, checksum: true };
         let due = expected(&written, version).value;
-        prop_assert_eq!(read_dump(&out[6..], longest), Ok(due));
+        prop_assert_eq!(read_dump(&out[6..], options), Ok(due));
         let at = 6 + flipped.index(out.len() - 6);
         out[at] ^= 1;
-        prop_assert_eq!(read_dump(&out[6..], longest), Err(DumpError::Footer));
+        prop_assert_eq!(read_dump(&out[6..], options), Err(DumpError::Footer));
     }
 
     #[test]

@@ -34,10 +34,12 @@ pub use waits::{Hold, Pause, Waits};
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::acl::{Catalog, Users};
 use crate::clock::{Clock, Micros, Millis};
 use crate::config::{Config, NotifyFlags};
+use crate::rdb::DumpOptions;
 use crate::replication::Replication;
 use crate::session::Client;
 pub use crate::store::Encodings;
@@ -75,6 +77,8 @@ pub struct Server {
     pub replication: Replication,
     /// A shutdown that waits for replicas.
     pub shutdown: Option<Shutdown>,
+    /// A signal has asked for the server's end, and the server has not refused.
+    pub asked_to_stop: Arc<AtomicBool>,
     /// Requests that took long.
     pub slowlog: Slowlog,
     /// Events that took long.
@@ -87,6 +91,8 @@ pub struct Server {
     pub script: Arc<ScriptWatch>,
     /// Whether what falls due is deleted by itself (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: bool,
+    /// What DEBUG has switched otherwise.
+    pub debug: DebugSwitches,
     /// CONFIG SET has changed something since the last turn.
     pub config_changed: bool,
     /// How many turns have changed the settings.
@@ -103,6 +109,15 @@ pub struct Server {
     pub listen: Option<Arc<dyn Listen>>,
     /// The port at which it listens for TLS; 0 = at none.
     pub tls_port: u16,
+}
+
+/// What DEBUG switches.
+#[derive(Debug, Default)]
+pub struct DebugSwitches {
+    /// PAUSE-CRON: the regular care that no deadline asks for rests.
+    pub pauses_care: bool,
+    /// SET-SKIP-CHECKSUM-VALIDATION.
+    pub skips_checksums: bool,
 }
 
 impl Server {
@@ -129,11 +144,13 @@ impl Server {
             replication,
             persistence: Persistence::new(clock.now()),
             shutdown: None,
+            asked_to_stop: Arc::default(),
             slowlog: Slowlog::default(),
             latency: Latency::default(),
             scripts: Scripts::default(),
             functions: Functions::default(),
             script: Arc::new(ScriptWatch::new(Arc::clone(clock))),
+            debug: DebugSwitches::default(),
             config_changed: false,
             limits_version: 0,
             active_expire: true,
@@ -144,6 +161,17 @@ impl Server {
             listen: None,
             tls_port: 0,
         }
+    }
+
+    /// How payloads of DUMP are read.
+    pub fn dump_options(&self) -> DumpOptions {
+        let checksum = !self.debug.skips_checksums;
+        DumpOptions { longest: self.config.proto_max_bulk_len, checksum }
+    }
+
+    /// Whether the checksums of RDB files are compared.
+    pub fn compares_checksums(&self) -> bool {
+        self.config.rdbchecksum && !self.debug.skips_checksums
     }
 
     /// The backlog's size and what may wait for a replica are now what the settings say.

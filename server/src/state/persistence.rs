@@ -26,7 +26,7 @@ pub struct Persistence {
     pub last_took: Option<Millis>,
     /// Bytes that it held at most of what changed meanwhile.
     pub last_held: usize,
-    /// Saves that went well, and those that were begun.
+    /// Saves of SAVE and those in the background that went well, and all that were begun.
     pub saves: u64,
     /// See `saves`.
     pub attempts: u64,
@@ -140,7 +140,6 @@ impl Persistence {
     /// The data as of when `stated` effects had been stated has been saved.
     pub fn succeeded(&mut self, stated: u64, now: Millis) {
         (self.saved, self.last_save, self.last_was_ok) = (stated, now, true);
-        self.saves += 1;
     }
 
     /// Gives up the save in the background; false: there is none. Its file will not take its place.
@@ -154,6 +153,7 @@ impl Persistence {
         let Some(background) = self.background.take() else { return };
         if ok {
             self.succeeded(background.stated, now);
+            self.saves += 1;
         }
         self.last_was_ok = ok;
         self.last_took = Some(now.saturating_sub(background.started));

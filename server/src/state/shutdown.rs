@@ -2,16 +2,15 @@
 
 use super::Server;
 use crate::clock::Millis;
+use crate::config::ShutdownFlags;
 
 /// What was asked for, and how long it waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shutdown {
     /// It waits no longer than that.
     pub until: Millis,
-    /// Save first; None: as the save points say.
-    pub save: Option<bool>,
-    /// Go on even if saving fails.
-    pub force: bool,
+    /// How it then ends.
+    pub flags: ShutdownFlags,
 }
 
 impl Server {

@@ -65,9 +65,9 @@ impl Node {
         self.call(line.split(' '))
     }
 
-    /// Tells equal data: equal.
+    /// Tells equal data with equal deadlines: equal.
     pub(crate) fn digest(&mut self) -> String {
-        self.say("DEBUG DIGEST")
+        self.engine.turn().as_server(|ctx| cloakroom::commands::digest(ctx))
     }
 
     /// A field of INFO.

@@ -150,8 +150,7 @@ fn restore(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
             ));
         }
     };
-    let longest = ctx.server.config.proto_max_bulk_len;
-    let codes = read_libraries(&args[2], longest).map_err(|why| match why {
+    let codes = read_libraries(&args[2], ctx.server.dump_options()).map_err(|why| match why {
         DumpError::Footer => CommandError::BAD_PAYLOAD,
         DumpError::Kind => CommandError::new("ERR given type is not a function"),
         DumpError::Data => CommandError::new("ERR failed loading the given functions payload"),
