@@ -47,7 +47,7 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
             .doc("username [rule [rule ...]]", "Makes a user, or changes its rules."),
         admin("USERS", 2, users).doc("", "Lists the names of all users."),
         sub("WHOAMI", 2, whoami).doc("", "Returns the user of the connection."),
-        sub("HELP", 2, help).doc("", "Returns helpful text."),
+        Spec::new("HELP", 2, help).always().since("6.0.0").doc("", "Returns helpful text."),
     ],
 )
 .since("6.0.0")

@@ -2,7 +2,7 @@
 
 use super::args::{int, is, parse_int};
 use super::connection::{BAD_NAME, is_label};
-use super::spec::{Categories, Handler};
+use super::spec::{Categories, Flags, Handler};
 use super::{Action, CommandError, CommandTable, Ctx, Done, Outcome, Spec};
 use crate::acl::Users;
 use crate::resp::{Args, Protocol};
@@ -21,13 +21,15 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
     "CLIENT",
     &[
         sub("ID", 2, id).since("5.0.0").doc("", "Returns the unique ID of the connection."),
-        sub("GETNAME", 2, getname).doc("", "Returns the name of the connection."),
-        sub("SETNAME", 3, setname).doc("connection-name", "Sets the connection name."),
+        sub("GETNAME", 2, getname).since("2.6.9").doc("", "Returns the name of the connection."),
+        sub("SETNAME", 3, setname).since("2.6.9").doc("connection-name", "Sets the connection name."),
         sub("SETINFO", 4, setinfo)
+            .flags(Flags::ALLOW_BUSY)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
             .since("7.2.0")
             .doc("LIB-NAME libname | LIB-VER libver", "Sets information about the client library."),
-        sub("INFO", 2, info).since("6.2.0").doc("", "Returns information about the connection."),
-        admin("LIST", -2, list).doc(
+        sub("INFO", 2, info).tips(&["nondeterministic_output"]).since("6.2.0").doc("", "Returns information about the connection."),
+        admin("LIST", -2, list).tips(&["nondeterministic_output"]).doc(
             "[TYPE normal | master | replica | pubsub] [ID client-id [client-id ...]]",
             "Lists open connections.",
         ),
@@ -36,7 +38,7 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
             "Terminates open connections.",
         ),
         admin("PAUSE", -3, pause)
-            .since("3.0.0")
+            .since("2.9.50")
             .doc("timeout [WRITE | ALL]", "Suspends commands processing."),
         admin("UNPAUSE", 2, unpause).since("6.2.0").doc("", "Resumes processing commands."),
         sub("REPLY", 3, reply)
@@ -46,6 +48,7 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
             .since("7.0.0")
             .doc("ON | OFF", "Sets the client eviction mode of the connection."),
         sub("NO-TOUCH", 3, no_touch)
+            .flags(Flags::ALLOW_BUSY)
             .since("7.2.0")
             .doc("ON | OFF", "Controls whether commands count as uses of keys."),
         admin("UNBLOCK", -3, unblock)
@@ -63,7 +66,7 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
         sub("TRACKINGINFO", 2, trackinginfo)
             .since("6.2.0")
             .doc("", "Returns information about server-assisted caching."),
-        sub("HELP", 2, help).since("5.0.0").doc("", "Returns helpful text."),
+        Spec::new("HELP", 2, help).always().of(Categories::CONNECTION).since("5.0.0").doc("", "Returns helpful text."),
     ],
 )
 .since("2.4.0")

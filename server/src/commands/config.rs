@@ -20,6 +20,7 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
         sub("GET", -3, get)
             .doc("parameter [parameter ...]", "Returns the effective values of settings."),
         sub("SET", -4, set)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
             .doc("parameter value [parameter value ...]", "Sets settings in-flight."),
         sub("RESETSTAT", 2, resetstat).doc("", "Resets the server's statistics."),
         sub("REWRITE", 2, rewrite).since("2.8.0").doc("", "Persists the effective settings."),

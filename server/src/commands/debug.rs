@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::args::{int, is, parse_float, parse_int};
-use super::spec::{Categories, Flags, Handler};
+use super::spec::{Categories, Handler};
 use super::{Action, CommandError, Ctx, Done, Outcome, Spec, digest};
 use crate::rdb::{Place, Version, Writer, write_value};
 use crate::resp::Args;
@@ -14,7 +14,7 @@ const fn row(name: &'static str, arity: i32, handler: Handler) -> Spec {
 }
 
 pub(super) const COMMANDS: &[Spec] = &[row("DEBUG", -2, debug)
-    .flags(Flags::NO_ASYNC_LOADING)
+    .internal()
     .of(Categories::ADMIN)
     .doc("subcommand [argument ...]", "A container for debugging commands.")];
 

@@ -57,7 +57,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         "key [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | PERSIST] FIELDS numfields field [field ...]",
         "Returns the values of fields and sets or removes their expiration time.",
     ),
-    row("HSETEX", -6, hsetex).write().deny_oom().key_specs(key::UPDATE).doc(
+    row("HSETEX", -6, hsetex).write().deny_oom().key_specs(key::INSERT).doc(
         "key [NX | XX] [FNX | FXX] [EX seconds | PX milliseconds | EXAT unix-time-seconds | PXAT unix-time-milliseconds | KEEPTTL] FIELDS numfields field value [field value ...]",
         "Sets the values of fields and their expiration time.",
     ),

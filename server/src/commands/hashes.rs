@@ -24,6 +24,7 @@ pub(super) const COMMANDS: &[Spec] = &[
             "Creates or modifies the value of a field in a hash.",
         ),
     row("HMSET", -4, hmset)
+        .deprecated("4.0.0", "`HSET` with multiple field-value pairs")
         .write()
         .deny_oom()
         .fast()

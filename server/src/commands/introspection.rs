@@ -7,20 +7,25 @@ use crate::resp::{Args, OwnedRequest};
 use crate::store::glob::Glob;
 
 const fn sub(name: &'static str, arity: i32, handler: Handler) -> Spec {
-    Spec::new(name, arity, handler).always().of(Categories::CONNECTION).since("2.8.13")
+    Spec::new(name, arity, handler)
+        .always()
+        .of(Categories::CONNECTION)
+        .since("2.8.13")
+        .group("server")
 }
 
 pub(super) const COMMANDS: &[Spec] = &[Spec::container(
     "COMMAND",
     &[
         sub("COUNT", 2, count).doc("", "Returns a count of commands."),
-        sub("LIST", -2, list).since("7.0.0").doc(
+        sub("LIST", -2, list).tips(&["nondeterministic_output_order"]).since("7.0.0").doc(
             "[FILTERBY MODULE module-name | ACLCAT category | PATTERN pattern]",
             "Returns a list of command names.",
         ),
         sub("INFO", -2, info)
+            .tips(&["nondeterministic_output_order"])
             .doc("[command-name [command-name ...]]", "Returns information about commands."),
-        sub("DOCS", -2, docs).since("7.0.0").doc(
+        sub("DOCS", -2, docs).tips(&["nondeterministic_output_order"]).since("7.0.0").doc(
             "[command-name [command-name ...]]",
             "Returns documentary information about commands.",
         ),
@@ -33,6 +38,8 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
     ],
 )
 .callable(all)
+.tips(&["nondeterministic_output_order"])
+.group("server")
 .always()
 .of(Categories::CONNECTION)
 .since("2.8.13")
@@ -73,7 +80,8 @@ fn describe(ctx: &mut Ctx<'_>, command: Command) {
     ctx.reply.array(10);
     ctx.reply.text(ctx.table.name(command));
     ctx.reply.int(spec.arity.into());
-    let flags: Vec<_> = spec.flags.names().collect();
+    // Redis keeps this one to itself.
+    let flags: Vec<_> = spec.flags.without(Flags::MAY_REPLICATE).names().collect();
     ctx.reply.set(flags.len());
     flags.iter().for_each(|flag| ctx.reply.simple(flag));
     let (first, last, step) = old_key_range(spec);
@@ -210,7 +218,14 @@ fn document(ctx: &mut Ctx<'_>, command: Command) {
     let arguments = super::syntax::parse(spec.syntax);
     let has_arguments = subcommands.is_empty() && !arguments.is_empty();
     ctx.reply.text(table.name(command));
-    ctx.reply.map(4 + usize::from(has_arguments) + usize::from(!subcommands.is_empty()));
+    let flag = match (spec.internal, spec.deprecated) {
+        (true, _) => Some("syscmd"),
+        (false, Some(_)) => Some("deprecated"),
+        (false, None) => None,
+    };
+    let fields = 4 + usize::from(flag.is_some()) + 2 * usize::from(spec.deprecated.is_some());
+    let parts = usize::from(has_arguments) + usize::from(!subcommands.is_empty());
+    ctx.reply.map(fields + parts);
     for (field, value) in [
         ("summary", spec.summary),
         ("since", spec.since),
@@ -219,6 +234,17 @@ fn document(ctx: &mut Ctx<'_>, command: Command) {
     ] {
         ctx.reply.text(field);
         ctx.reply.text(value);
+    }
+    if let Some(flag) = flag {
+        ctx.reply.text("doc_flags");
+        ctx.reply.set(1);
+        ctx.reply.simple(flag);
+    }
+    if let Some((since, by)) = spec.deprecated {
+        for (field, value) in [("deprecated_since", since), ("replaced_by", by)] {
+            ctx.reply.text(field);
+            ctx.reply.text(value);
+        }
     }
     if has_arguments {
         ctx.reply.text("arguments");
@@ -232,6 +258,9 @@ fn document(ctx: &mut Ctx<'_>, command: Command) {
 }
 
 fn group(spec: &Spec) -> &'static str {
+    if let Some(group) = spec.group {
+        return group;
+    }
     let groups = [
         (Categories::HASH, "hash"),
         (Categories::STRING, "string"),
@@ -243,7 +272,9 @@ fn group(spec: &Spec) -> &'static str {
         (Categories::CONNECTION, "connection"),
         (Categories::KEYSPACE, "generic"),
     ];
-    let found = groups.iter().find(|(category, _)| spec.categories.has(*category));
+    // A container is of the group of its subcommands.
+    let categories = spec.subcommands.first().unwrap_or(spec).categories;
+    let found = groups.iter().find(|(category, _)| categories.has(*category));
     found.map_or("server", |(_, group)| group)
 }
 
@@ -256,7 +287,7 @@ fn keys_of(ctx: &Ctx<'_>, args: Args<'_>) -> Result<Vec<(Vec<u8>, KeyFlags)>, Co
     if !command.spec.takes(request.len()) {
         return Err(CommandError::new("ERR Invalid number of arguments specified for command"));
     }
-    if command.spec.keys.is_empty() {
+    if command.spec.keys.iter().all(|keys| keys.flags.has(KeyFlags::NOT_KEY)) {
         return Err(CommandError::new("ERR The command has no key arguments"));
     }
     let mut keys = Vec::new();

@@ -77,9 +77,10 @@ pub(super) const COMMANDS: &[Spec] = &[
     row("MOVE", 3, move_key)
         .write()
         .fast()
-        .key_specs(key::ACCESS_DELETE)
+        .key_specs(key::ACCESS_UPDATE)
         .doc("key db", "Moves a key to another database."),
     row("SWAPDB", 3, swapdb)
+        .group("server")
         .write()
         .fast()
         .of(Categories::DANGEROUS)
@@ -104,16 +105,19 @@ pub(super) const COMMANDS: &[Spec] = &[
         .tips(&["request_policy:all_shards", "nondeterministic_output"])
         .doc("", "Returns a random key name from the database."),
     row("DBSIZE", 1, dbsize)
+        .group("server")
         .read()
         .fast()
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"])
         .doc("", "Returns the number of keys in the database."),
     row("FLUSHDB", -1, flushdb)
+        .group("server")
         .write()
         .of(Categories::DANGEROUS)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .doc("[ASYNC | SYNC]", "Removes all keys from the current database."),
     row("FLUSHALL", -1, flushall)
+        .group("server")
         .write()
         .of(Categories::DANGEROUS)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])

@@ -11,15 +11,27 @@ const fn sub(name: &'static str, arity: i32, handler: Handler) -> Spec {
     Spec::new(name, arity, handler).admin().no_script().always().since("2.8.13")
 }
 
+const REPORT: &[&str] =
+    &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"];
+
 pub(super) const COMMANDS: &[Spec] = &[Spec::container(
     "LATENCY",
     &[
-        sub("LATEST", 2, latest).doc("", "Returns the latest latency samples for all events."),
-        sub("HISTORY", 3, history).doc("event", "Returns timestamp-latency samples for an event."),
-        sub("RESET", -2, reset).doc("[event [event ...]]", "Resets the latency data."),
-        sub("DOCTOR", 2, doctor).doc("", "Returns a human-readable latency analysis report."),
-        sub("GRAPH", 3, graph).doc("event", "Returns a latency graph for an event."),
+        sub("LATEST", 2, latest)
+            .tips(REPORT)
+            .doc("", "Returns the latest latency samples for all events."),
+        sub("HISTORY", 3, history)
+            .tips(REPORT)
+            .doc("event", "Returns timestamp-latency samples for an event."),
+        sub("RESET", -2, reset)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .doc("[event [event ...]]", "Resets the latency data."),
+        sub("DOCTOR", 2, doctor)
+            .tips(REPORT)
+            .doc("", "Returns a human-readable latency analysis report."),
+        sub("GRAPH", 3, graph).tips(REPORT).doc("event", "Returns a latency graph for an event."),
         sub("HISTOGRAM", -2, histogram)
+            .tips(REPORT)
             .since("7.0.0")
             .doc("[command [command ...]]", "Returns the distribution of latencies of commands."),
         Spec::new("HELP", 2, help)

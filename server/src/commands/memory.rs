@@ -8,8 +8,11 @@ use crate::resp::Args;
 const KEY: &[KeySpec] = &[KeySpec::one(2, KeyFlags::RO)];
 
 const fn sub(name: &'static str, arity: i32, handler: Handler) -> Spec {
-    Spec::new(name, arity, handler).since("4.0.0").tips(&["nondeterministic_output"])
+    Spec::new(name, arity, handler).since("4.0.0")
 }
+
+const REPORT: &[&str] =
+    &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"];
 
 pub(super) const COMMANDS: &[Spec] = &[Spec::container(
     "MEMORY",
@@ -18,10 +21,14 @@ pub(super) const COMMANDS: &[Spec] = &[Spec::container(
             .read()
             .key_specs(KEY)
             .doc("key [SAMPLES count]", "Estimates the memory usage of a key."),
-        sub("STATS", 2, stats).doc("", "Returns details about memory usage."),
-        sub("DOCTOR", 2, doctor).doc("", "Outputs a memory problems report."),
-        sub("MALLOC-STATS", 2, malloc_stats).doc("", "Returns the allocator statistics."),
-        sub("PURGE", 2, purge).doc("", "Asks the allocator to release memory."),
+        sub("STATS", 2, stats).tips(REPORT).doc("", "Returns details about memory usage."),
+        sub("DOCTOR", 2, doctor).tips(REPORT).doc("", "Outputs a memory problems report."),
+        sub("MALLOC-STATS", 2, malloc_stats)
+            .tips(REPORT)
+            .doc("", "Returns the allocator statistics."),
+        sub("PURGE", 2, purge)
+            .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+            .doc("", "Asks the allocator to release memory."),
         sub("HELP", 2, help).always().doc("", "Returns helpful text about the subcommands."),
     ],
 )

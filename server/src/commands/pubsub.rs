@@ -1,6 +1,6 @@
 //! Publish/subscribe: SUBSCRIBE, PUBLISH, PUBSUB and friends.
 
-use super::spec::{Categories, Channels, Flags, Handler};
+use super::spec::{Categories, Channels, Flags, Handler, key};
 use super::{Ctx, Done, Outcome, Session, Spec};
 use crate::resp::Args;
 use crate::state::Subject;
@@ -29,11 +29,16 @@ pub(super) const COMMANDS: &[Spec] = &[
     listen("PUNSUBSCRIBE", -1, punsubscribe)
         .since("2.0.0")
         .doc("[pattern [pattern ...]]", "Stops listening to matching channels."),
-    listen("SSUBSCRIBE", -2, ssubscribe).channels(Channels::All).since("7.0.0").doc(
-        "shardchannel [shardchannel ...]",
-        "Listens for messages published to shard channels.",
-    ),
+    listen("SSUBSCRIBE", -2, ssubscribe)
+        .key_specs(key::SHARD_CHANNELS)
+        .channels(Channels::All)
+        .since("7.0.0")
+        .doc(
+            "shardchannel [shardchannel ...]",
+            "Listens for messages published to shard channels.",
+        ),
     listen("SUNSUBSCRIBE", -1, sunsubscribe)
+        .key_specs(key::SHARD_CHANNELS)
         .since("7.0.0")
         .doc("[shardchannel [shardchannel ...]]", "Stops listening to shard channels."),
     row("PUBLISH", 3, publish)
@@ -43,6 +48,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("2.0.0")
         .doc("channel message", "Posts a message to a channel."),
     row("SPUBLISH", 3, spublish)
+        .key_specs(key::SHARD_CHANNEL)
         .channels(Channels::First)
         .fast()
         .flags(Flags::MAY_REPLICATE)
@@ -51,10 +57,15 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec::container(
         "PUBSUB",
         &[
-            row("CHANNELS", -2, channels).doc("[pattern]", "Returns the active channels."),
+            row("CHANNELS", -2, channels)
+                .since("2.8.0")
+                .doc("[pattern]", "Returns the active channels."),
             row("NUMSUB", -2, numsub)
+                .since("2.8.0")
                 .doc("[channel [channel ...]]", "Returns a count of subscribers to channels."),
-            row("NUMPAT", 2, numpat).doc("", "Returns a count of unique pattern subscriptions."),
+            row("NUMPAT", 2, numpat)
+                .since("2.8.0")
+                .doc("", "Returns a count of unique pattern subscriptions."),
             row("SHARDCHANNELS", -2, shardchannels)
                 .since("7.0.0")
                 .doc("[pattern]", "Returns the active shard channels."),
@@ -63,6 +74,8 @@ pub(super) const COMMANDS: &[Spec] = &[
                 .doc("[shardchannel [shardchannel ...]]", "Returns a count of shard subscribers."),
             Spec::new("HELP", 2, help)
                 .always()
+                .since("6.2.0")
+                .group("pubsub")
                 .doc("", "Returns helpful text about the subcommands."),
         ],
     )

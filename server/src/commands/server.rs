@@ -5,7 +5,7 @@ use super::{CommandError, Ctx, Done, Outcome, Spec};
 use crate::resp::Args;
 
 const fn cluster(name: &'static str, arity: i32, handler: Handler) -> Spec {
-    Spec::new(name, arity, handler).flags(Flags::STALE).since("3.0.0")
+    Spec::new(name, arity, handler).flags(Flags::STALE).since("3.0.0").group("cluster")
 }
 
 pub(super) const COMMANDS: &[Spec] = &[
@@ -25,6 +25,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         "MODULE",
         &[
             Spec::new("LIST", 2, module_list)
+                .tips(&["nondeterministic_output_order"])
                 .admin()
                 .no_script()
                 .since("4.0.0")
@@ -40,16 +41,30 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec::container(
         "CLUSTER",
         &[
-            cluster("INFO", 2, cluster_off).doc("", "Returns information about the cluster."),
+            cluster("INFO", 2, cluster_off)
+                .tips(&["nondeterministic_output"])
+                .doc("", "Returns information about the cluster."),
             cluster("KEYSLOT", 3, cluster_off).doc("key", "Returns the hash slot for a key."),
             cluster("MYID", 2, cluster_off).doc("", "Returns the ID of a node."),
-            cluster("NODES", 2, cluster_off).doc("", "Returns the cluster configuration."),
-            cluster("SLOTS", 2, cluster_off).doc("", "Returns the mapping of slots to nodes."),
-            cluster("SHARDS", 2, cluster_off).doc("", "Returns the mapping of slots to shards."),
-            cluster("HELP", 2, cluster_off).doc("", "Returns helpful text."),
+            cluster("NODES", 2, cluster_off)
+                .tips(&["nondeterministic_output"])
+                .doc("", "Returns the cluster configuration."),
+            cluster("SLOTS", 2, cluster_off)
+                .tips(&["nondeterministic_output"])
+                .deprecated("7.0.0", "`CLUSTER SHARDS`")
+                .doc("", "Returns the mapping of slots to nodes."),
+            cluster("SHARDS", 2, cluster_off)
+                .since("7.0.0")
+                .tips(&["nondeterministic_output"])
+                .doc("", "Returns the mapping of slots to shards."),
+            cluster("HELP", 2, cluster_off)
+                .always()
+                .since("5.0.0")
+                .doc("", "Returns helpful text."),
         ],
     )
     .since("3.0.0")
+    .group("cluster")
     .doc("subcommand", "A container for Redis Cluster commands."),
 ];
 

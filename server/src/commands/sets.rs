@@ -18,6 +18,11 @@ const STORE: &[KeySpec] = &[
     KeySpec::one(1, KeyFlags::OW.with(KeyFlags::UPDATE)),
     KeySpec::range(2, -1, 1, KeyFlags::RO.with(KeyFlags::ACCESS)),
 ];
+/// Redis says of this one alone that it reads what it replaces.
+const INTERSECT_AND_STORE: &[KeySpec] = &[
+    KeySpec::one(1, KeyFlags::RW.with(KeyFlags::UPDATE)),
+    KeySpec::range(2, -1, 1, KeyFlags::RO.with(KeyFlags::ACCESS)),
+];
 const MOVE: &[KeySpec] = &[
     KeySpec::one(1, KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::DELETE)),
     KeySpec::one(2, KeyFlags::RW.with(KeyFlags::INSERT)),
@@ -49,7 +54,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     row("SMISMEMBER", -3, smismember)
         .read()
         .fast()
-        .key_specs(key::LOOK)
+        .key_specs(key::READ)
         .since("6.2.0")
         .doc("key member [member ...]", "Determines whether multiple members belong to a set."),
     row("SCARD", 2, scard)
@@ -91,7 +96,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     row("SINTERSTORE", -3, sinterstore)
         .write()
         .deny_oom()
-        .key_specs(STORE)
+        .key_specs(INTERSECT_AND_STORE)
         .doc("destination key [key ...]", "Stores the intersect of multiple sets in a key."),
     row("SUNIONSTORE", -3, sunionstore)
         .write()

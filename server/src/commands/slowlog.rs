@@ -14,9 +14,19 @@ const fn sub(name: &'static str, arity: i32, handler: Handler) -> Spec {
 pub(super) const COMMANDS: &[Spec] = &[Spec::container(
     "SLOWLOG",
     &[
-        sub("GET", -2, get).doc("[count]", "Returns the slow log's entries."),
-        sub("LEN", 2, len).doc("", "Returns the number of entries in the slow log."),
-        sub("RESET", 2, reset).doc("", "Clears all entries from the slow log."),
+        sub("GET", -2, get)
+            .tips(&["request_policy:all_nodes", "nondeterministic_output"])
+            .doc("[count]", "Returns the slow log's entries."),
+        sub("LEN", 2, len)
+            .tips(&[
+                "request_policy:all_nodes",
+                "response_policy:agg_sum",
+                "nondeterministic_output",
+            ])
+            .doc("", "Returns the number of entries in the slow log."),
+        sub("RESET", 2, reset)
+            .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+            .doc("", "Clears all entries from the slow log."),
         Spec::new("HELP", 2, help)
             .always()
             .since("6.2.0")

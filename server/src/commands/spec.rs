@@ -33,6 +33,12 @@ pub struct Spec {
     pub summary: &'static str,
     /// The Redis version that brought it.
     pub since: &'static str,
+    /// The group of the documentation, where its categories do not tell.
+    pub group: Option<&'static str>,
+    /// Since when it should not be used any more, and what should be instead.
+    pub deprecated: Option<(&'static str, &'static str)>,
+    /// It is not for clients.
+    pub internal: bool,
     /// Its cost.
     pub complexity: &'static str,
     /// Hints for clients and proxies (COMMAND's tips).
@@ -121,16 +127,16 @@ bits! {
         NO_AUTH = 15, "no_auth";
         /// Writes effects although it is no write command (EVAL_RO, PUBLISH).
         MAY_REPLICATE = 16, "may_replicate";
-        /// Its keys depend on its arguments.
-        MOVABLE_KEYS = 19, "movablekeys";
-        /// Allowed while a script runs too long.
-        ALLOW_BUSY = 26, "allow_busy";
+        /// May be called without keys although it can take some.
+        NO_MANDATORY_KEYS = 25, "no_mandatory_keys";
         /// Not allowed while new data is loaded beside the old.
         NO_ASYNC_LOADING = 23, "no_async_loading";
         /// Not allowed between MULTI and EXEC.
         NO_MULTI = 24, "no_multi";
-        /// May be called without keys although it can take some.
-        NO_MANDATORY_KEYS = 25, "no_mandatory_keys";
+        /// Its keys depend on its arguments.
+        MOVABLE_KEYS = 19, "movablekeys";
+        /// Allowed while a script runs too long.
+        ALLOW_BUSY = 26, "allow_busy";
     }
 }
 
@@ -283,6 +289,9 @@ impl Spec {
             syntax: "",
             summary: "",
             since: "1.0.0",
+            group: None,
+            deprecated: None,
+            internal: false,
             complexity: "O(1)",
             tips: &[],
             subcommands: &[],
@@ -375,6 +384,24 @@ impl Spec {
         self
     }
 
+    /// The group of the documentation.
+    pub const fn group(mut self, group: &'static str) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    /// Since when it should not be used any more, and what should be instead.
+    pub const fn deprecated(mut self, since: &'static str, by: &'static str) -> Self {
+        self.deprecated = Some((since, by));
+        self
+    }
+
+    /// Not for clients.
+    pub const fn internal(mut self) -> Self {
+        self.internal = true;
+        self
+    }
+
     /// Its cost.
     pub const fn cost(mut self, complexity: &'static str) -> Self {
         self.complexity = complexity;
@@ -422,9 +449,10 @@ impl Spec {
         if all.has(Categories::FAST) { all } else { all.with(Categories::SLOW) }
     }
 
-    /// Calls `visit` with each key of a request and what is done to it.
+    /// Calls `visit` with each key of a request and what is done to it. What only tells a cluster
+    /// where the request belongs is none.
     pub fn each_key<'a>(&self, args: Args<'a>, visit: &mut dyn FnMut(&'a [u8], KeyFlags)) {
-        for spec in self.keys {
+        for spec in self.keys.iter().filter(|spec| !spec.flags.has(KeyFlags::NOT_KEY)) {
             spec.each(args, visit);
         }
     }
@@ -524,6 +552,10 @@ pub mod key {
     /// Returned and deleted: `RW access delete`.
     pub const ACCESS_DELETE: &[KeySpec] =
         &[KeySpec::one(1, KeyFlags::RW.with(KeyFlags::ACCESS).with(KeyFlags::DELETE))];
+    /// No keys, but all arguments from the first on say where a request belongs.
+    pub const SHARD_CHANNELS: &[KeySpec] = &[KeySpec::range(1, -1, 1, KeyFlags::NOT_KEY)];
+    /// The like, of the first argument alone.
+    pub const SHARD_CHANNEL: &[KeySpec] = &[KeySpec::one(1, KeyFlags::NOT_KEY)];
     /// Replaced: `OW update`.
     pub const OVERWRITE: &[KeySpec] = &[KeySpec::one(1, KeyFlags::OW.with(KeyFlags::UPDATE))];
     /// Every argument is a key that is read.

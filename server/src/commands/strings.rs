@@ -30,6 +30,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         .key_specs(key::READ)
         .doc("key", "Returns the string value of a key."),
     row("GETSET", 3, getset)
+        .deprecated("6.2.0", "`SET` with the `!GET` argument")
         .write()
         .deny_oom()
         .fast()
@@ -75,6 +76,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         .deny_oom()
         .key_specs(INSERT_EACH)
         .since("1.0.1")
+        .tips(&["request_policy:multi_shard", "response_policy:agg_min"])
         .doc("key value [key value ...]", "Sets string values only when none of the keys exists."),
     row("MGET", -2, mget)
         .read()
@@ -101,6 +103,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("2.4.0")
         .doc("key start end", "Returns a substring of the string stored at a key."),
     row("SUBSTR", 4, getrange)
+        .deprecated("2.0.0", "`GETRANGE`")
         .read()
         .key_specs(key::READ)
         .doc("key start end", "Returns a substring from a string value."),

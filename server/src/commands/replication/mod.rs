@@ -40,6 +40,7 @@ pub(super) const COMMANDS: &[Spec] = &[
         .since("5.0.0")
         .doc("host port | NO ONE", "Makes the server a replica of another, or a primary again."),
     changes_role("SLAVEOF", role::replicaof)
+        .deprecated("5.0.0", "`REPLICAOF`")
         .doc("host port | NO ONE", "The older name of REPLICAOF."),
     Spec::new("ROLE", 1, role::role)
         .fast()
@@ -51,6 +52,7 @@ pub(super) const COMMANDS: &[Spec] = &[
     Spec::new("WAIT", 3, wait::wait)
         .no_script()
         .of(Categories::CONNECTION)
+        .group("generic")
         .since("3.0.0")
         .tips(&["request_policy:all_shards", "response_policy:agg_min"])
         .doc("numreplicas timeout", "Blocks until writes have reached a number of replicas."),
@@ -58,10 +60,15 @@ pub(super) const COMMANDS: &[Spec] = &[
         "[TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]",
         "Gives up the role of the primary in favour of a replica.",
     ),
-    row("REPLCONF", -1, sync::replconf).always().flags(Flags::ALLOW_BUSY).since("3.0.0").doc(
-        "[option value ...]",
-        "Tells a primary of a replica, and either of the other's state.",
-    ),
+    row("REPLCONF", -1, sync::replconf)
+        .internal()
+        .always()
+        .flags(Flags::ALLOW_BUSY)
+        .since("3.0.0")
+        .doc(
+            "[option value ...]",
+            "Tells a primary of a replica, and either of the other's state.",
+        ),
     row("PSYNC", -3, sync::psync).flags(SYNC_FLAGS).since("2.8.0").doc(
         "replicationid offset",
         "Asks for the stream of changes, and for the data if need be.",

@@ -65,15 +65,24 @@ pub(super) const COMMANDS: &[Spec] = &[
         "SCRIPT",
         &[
             sub("LOAD", 3, load)
+                .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
                 .flags(Flags::STALE)
                 .doc("script", "Loads a Lua script to the cache."),
             sub("EXISTS", -3, exists)
+                .tips(&["request_policy:all_shards", "response_policy:agg_logical_and"])
                 .doc("sha1 [sha1 ...]", "Determines whether scripts exist in the cache."),
-            sub("FLUSH", -2, flush).doc("[ASYNC | SYNC]", "Removes all scripts from the cache."),
+            sub("FLUSH", -2, flush)
+                .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+                .doc("[ASYNC | SYNC]", "Removes all scripts from the cache."),
             sub("KILL", 2, kill)
+                .tips(&["request_policy:all_shards", "response_policy:one_succeeded"])
                 .flags(Flags::ALLOW_BUSY)
                 .doc("", "Terminates the script that runs."),
-            sub("HELP", 2, help).always().since("5.0.0").doc("", "Returns helpful text."),
+            Spec::new("HELP", 2, help)
+                .always()
+                .of(Categories::SCRIPTING)
+                .since("5.0.0")
+                .doc("", "Returns helpful text."),
         ],
     )
     .since("2.6.0")

@@ -122,15 +122,22 @@ pub(super) const COMMANDS: &[Spec] = &[
             "Stores a range of members from a sorted set in a key.",
         ),
     row("ZREVRANGE", -4, range::zrevrange)
+        .deprecated("6.2.0", "`ZRANGE` with the `REV` argument")
         .read()
         .key_specs(key::READ)
         .since("1.2.0")
         .doc("key start stop [WITHSCORES]", "Returns members within a range in reverse order."),
-    row("ZRANGEBYSCORE", -4, range::zrangebyscore).read().key_specs(key::READ).since("1.0.5").doc(
-        "key min max [WITHSCORES] [LIMIT offset count]",
-        "Returns members within a range of scores.",
-    ),
+    row("ZRANGEBYSCORE", -4, range::zrangebyscore)
+        .deprecated("6.2.0", "`ZRANGE` with the `BYSCORE` argument")
+        .read()
+        .key_specs(key::READ)
+        .since("1.0.5")
+        .doc(
+            "key min max [WITHSCORES] [LIMIT offset count]",
+            "Returns members within a range of scores.",
+        ),
     row("ZREVRANGEBYSCORE", -4, range::zrevrangebyscore)
+        .deprecated("6.2.0", "`ZRANGE` with the `REV` and `BYSCORE` arguments")
         .read()
         .key_specs(key::READ)
         .since("2.2.0")
@@ -139,11 +146,13 @@ pub(super) const COMMANDS: &[Spec] = &[
             "Returns members within a range of scores in reverse order.",
         ),
     row("ZRANGEBYLEX", -4, range::zrangebylex)
+        .deprecated("6.2.0", "`ZRANGE` with the `BYLEX` argument")
         .read()
         .key_specs(key::READ)
         .since("2.8.9")
         .doc("key min max [LIMIT offset count]", "Returns members within a lexicographical range."),
     row("ZREVRANGEBYLEX", -4, range::zrevrangebylex)
+        .deprecated("6.2.0", "`ZRANGE` with the `REV` and `BYLEX` arguments")
         .read()
         .key_specs(key::READ)
         .since("2.8.9")
