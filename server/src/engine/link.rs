@@ -245,7 +245,7 @@ impl Link {
         let now = turn.now();
         if let Ok(upstream) = self.upstream(&mut turn) {
             if upstream.is_connected() {
-                upstream.down_since = now;
+                upstream.down_since = Some(now);
             }
             upstream.stage = LinkStage::Connect;
         }

@@ -151,11 +151,14 @@ impl Replication {
     pub fn follow(&mut self, host: String, port: u16, stream: &mut Stream, now: Millis) {
         // What was written while nobody listened is in no stream: without a backlog the offset does
         // not say what the data are.
-        let (can_resume, db) = match &self.role {
-            Role::Primary => (stream.backlog().is_some(), 0),
-            Role::Replica(old) => (old.can_resume, old.db),
-        };
-        let upstream = Upstream { db, ..Upstream::new(host, port, can_resume, now) };
+        let mut upstream = Upstream::new(host, port);
+        match &self.role {
+            Role::Primary => upstream.can_resume = stream.backlog().is_some(),
+            Role::Replica(old) => {
+                (upstream.can_resume, upstream.db) = (old.can_resume, old.db);
+                upstream.down_since = if old.is_connected() { Some(now) } else { old.down_since };
+            }
+        }
         self.role = Role::Replica(upstream);
         stream.pass_on_only(true);
         self.bell.ring();

@@ -132,7 +132,8 @@ impl Replicas {
     pub fn remove(&mut self, id: u64) -> Option<Replica> {
         let replica = self.by_id.remove(&id)?;
         let in_copy = matches!(replica.progress.get(), Progress::Copying | Progress::Copied);
-        if in_copy && !self.has_hung_up(&replica.ip, replica.port) {
+        // Who does not say where it listens is no server: it wanted a copy for a file.
+        if in_copy && replica.port != 0 && !self.has_hung_up(&replica.ip, replica.port) {
             self.hung_up.push_front((replica.ip.clone(), replica.port));
             self.hung_up.truncate(REMEMBERED);
         }
@@ -235,6 +236,8 @@ mod tests {
             replicas.add(1, Replica { port: port + 1000, ..replica(Progress::Online, 0, 0) });
             replicas.remove(1);
         }
+        replicas.add(1, Replica { port: 0, ..replica(Progress::Copied, 0, 0) });
+        replicas.remove(1);
         let is_known = |port: &u16| replicas.has_hung_up("::1", *port);
         assert_eq!((0..2000).filter(is_known).collect::<Vec<_>>(), (36..100).collect::<Vec<_>>());
     }

@@ -28,8 +28,8 @@ pub struct Upstream {
     pub db: usize,
     /// When something came over the link last.
     pub last_io: Option<Millis>,
-    /// Since when the link has been down.
-    pub down_since: Millis,
+    /// Since when the link has been down; None: there was none since this server became a replica.
+    pub down_since: Option<Millis>,
     /// A copy of the data is under way: its size, if it is known, and how much of it has come.
     pub copied: (Option<u64>, u64),
 }
@@ -64,15 +64,15 @@ impl LinkStage {
 
 impl Upstream {
     /// A primary that is still to be connected to.
-    pub fn new(host: String, port: u16, can_resume: bool, now: Millis) -> Self {
+    pub fn new(host: String, port: u16) -> Self {
         Upstream {
             host,
             port,
             stage: LinkStage::Connect,
-            can_resume,
+            can_resume: false,
             db: 0,
             last_io: None,
-            down_since: now,
+            down_since: None,
             copied: (None, 0),
         }
     }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::super::Ctx;
 use super::super::info::fields;
+use crate::clock::Millis;
 use crate::replication::{Failover, Offset, Progress, ReplicationId, Role, Upstream};
 
 /// The section Replication.
@@ -50,8 +51,9 @@ fn good_replicas(ctx: &Ctx<'_>, out: &mut String) {
 /// A replica's primary and the link to it.
 fn primary(ctx: &Ctx<'_>, upstream: &Upstream, out: &mut String) {
     let (config, offset) = (&ctx.server.config, ctx.server.effects.stream.offset());
-    let seconds_since = |at| ctx.now.saturating_sub(at) / 1000;
-    let last_io = upstream.last_io.map_or(-1, |at| seconds_since(at) as i64);
+    let seconds_since =
+        |at: Option<Millis>| at.map_or(-1, |at| (ctx.now.saturating_sub(at) / 1000) as i64);
+    let last_io = seconds_since(upstream.last_io);
     let link = if upstream.is_connected() { "up" } else { "down" };
     fields!(out,
         "master_host": upstream.host,
