@@ -1,7 +1,7 @@
 //! Real clients of other languages and the web application, against ours. Each also runs against
 //! redis-server, so that a failure here is not the test's own.
 
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -86,6 +86,68 @@ DEL session:1 n
     assert_eq!(lines, due, "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Runs redis-cli to its end, or ends it once it has printed a line.
+fn redis_cli_says(peer: &Peer, args: &[&str], last: Option<&str>) -> String {
+    let mut command = Command::new("redis-cli");
+    command.args(["-u", &peer.url(), "--no-auth-warning"]).args(args).current_dir(peer.folder());
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("redis-cli is installed");
+    let mut lines = BufReader::new(child.stdout.take().expect("it was piped")).lines();
+    let mut said = String::new();
+    while let Some(Ok(line)) = lines.next() {
+        said += &line;
+        said.push('\n');
+        if last.is_some_and(|last| line.eq_ignore_ascii_case(last)) {
+            let _ = child.kill();
+        }
+    }
+    child.wait().expect("redis-cli ends");
+    said
+}
+
+/// What redis-cli fetches as a replica: all data, functions alone, and what is written.
+fn redis_cli_as_a_replica(kind: Kind) {
+    let peer = start(kind);
+    let mut wire = peer.connect().expect("it is there");
+    let mut ask = |words: &[&str]| {
+        let said = wire.call(words).expect("it answers").bytes().unwrap_or_default();
+        String::from_utf8_lossy(&said).into_owned()
+    };
+    if kind != Kind::Ours {
+        ask(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+    }
+    ask(&["SET", "a-key", "1"]);
+    let code = "#!lua name=mine\nredis.register_function('f', function() return 1 end)";
+    ask(&["FUNCTION", "LOAD", code]);
+    for (option, file, with_keys) in
+        [("--rdb", "all.rdb", true), ("--functions-rdb", "f.rdb", false)]
+    {
+        redis_cli_says(&peer, &[option, file], None);
+        let path = peer.folder().join(file);
+        let bytes = std::fs::read(&path).expect("it was written");
+        let holds = |what: &str| bytes.windows(what.len()).any(|part| part == what.as_bytes());
+        let found = (bytes.starts_with(b"REDIS0010"), holds("a-key"), holds("register_function"));
+        assert_eq!(found, (true, with_keys, true), "{option}");
+        let checked = Command::new("redis-check-rdb").arg(path).output().expect("it is installed");
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
+    }
+    let mut until = |state: &str| {
+        // Nobody can tell when redis-cli comes and goes, but the server.
+        while !ask(&["INFO", "replication"]).contains(state) {
+            std::thread::yield_now();
+        }
+    };
+    until("connected_slaves:0");
+    let last = r#""SET","written-later","1""#;
+    let said = std::thread::scope(|threads| {
+        let said = threads.spawn(|| redis_cli_says(&peer, &["--replica"], Some(last)));
+        until("state=online");
+        peer.connect().expect("it is there").ask(&[b"SET", b"written-later", b"1"]);
+        said.join().expect("it ends")
+    });
+    assert!(said.lines().any(|line| line.eq_ignore_ascii_case(last)), "{said}");
+    assert!(!said.contains("a-key"), "{said}");
+}
+
 macro_rules! on_both {
     ($($name:ident => $check:expr;)*) => {
         mod on_ours {
@@ -117,5 +179,6 @@ on_both! {
     ioredis => |kind| node_client(kind, "node/ioredis.mjs");
     the_flask_application => flask_application;
     redis_cli_in_resp2 => |kind| redis_cli(kind, "-2");
+    redis_cli_as_replica => redis_cli_as_a_replica;
     redis_cli_in_resp3 => |kind| redis_cli(kind, "-3");
 }
