@@ -295,6 +295,30 @@ fn save_points_begin_a_save() {
 }
 
 #[test]
+fn changes_are_counted_as_redis_counts_them() {
+    let folder = Folder::new("counted");
+    let mut node = Node::start(folder.path(), |config| config.save.clear()).expect("empty");
+    // What redis-server 7.0 shows after each, one after the other.
+    for (line, changes) in [
+        ("MSET a 1 b 2 c 3", 3),
+        ("DEL a b x", 5),
+        ("HSET h a 1 b 2 c 3", 8),
+        ("HSET h a 1", 9),
+        ("HDEL h a b", 11),
+        ("SADD s 1 2 3", 14),
+        ("SADD s 1 2 4", 15),
+        ("SREM s 1 2", 17),
+        ("EXPIRE h 100", 18),
+        ("MSETNX x 1 y 2", 20),
+        ("SET c 2", 21),
+        ("FLUSHDB", 26),
+    ] {
+        node.say(line);
+        assert_eq!(node.info("rdb_changes_since_last_save"), changes.to_string(), "{line}");
+    }
+}
+
+#[test]
 fn a_flush_is_saved_from_wherever_it_comes() {
     let folder = Folder::new("flushed");
     let mut node = Node::start(folder.path(), |_| {}).expect("there is nothing to load");

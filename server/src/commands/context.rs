@@ -179,6 +179,14 @@ impl<'a> Ctx<'a> {
         Outcome::WroteAs
     }
 
+    /// Data changed in so many places as the request itself says, one at least: save points count
+    /// each.
+    #[inline]
+    pub fn wrote(&mut self, changes: usize) -> Outcome {
+        self.server.effects.count_more(changes.saturating_sub(1) as u64);
+        Outcome::Wrote
+    }
+
     /// Whether what is past its time may be deleted: a replica leaves that to its primary, and
     /// during a pause nothing changes.
     pub fn may_expire(&self) -> bool {

@@ -136,13 +136,13 @@ fn set_pairs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<i64, CommandError> {
 fn hset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let added = set_pairs(ctx, args)?;
     ctx.reply.int(added);
-    Ok(Outcome::Wrote)
+    Ok(ctx.wrote(args.len() / 2 - 1))
 }
 
 fn hmset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     set_pairs(ctx, args)?;
     ctx.reply.ok();
-    Ok(Outcome::Wrote)
+    Ok(ctx.wrote(args.len() / 2 - 1))
 }
 
 fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -234,7 +234,7 @@ fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     if emptied {
         ctx.notify(NotifyFlags::GENERIC, "del", &args[1]);
     }
-    Ok(Outcome::Wrote)
+    Ok(ctx.wrote(removed))
 }
 
 fn hexists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {

@@ -133,7 +133,7 @@ fn del(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         }
     }
     ctx.reply.len(removed);
-    Ok(if removed > 0 { Outcome::Wrote } else { Outcome::Unchanged })
+    Ok(if removed > 0 { ctx.wrote(removed) } else { Outcome::Unchanged })
 }
 
 fn exists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -322,17 +322,19 @@ fn check_flush(args: Args<'_>) -> Result<(), CommandError> {
 
 fn flushdb(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     check_flush(args)?;
+    let keys = ctx.data.db().len();
     ctx.data.db_mut().clear();
     ctx.reply.ok();
-    Ok(Outcome::Wrote)
+    Ok(ctx.wrote(keys))
 }
 
 fn flushall(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     check_flush(args)?;
+    let keys = ctx.data.keyspace.len();
     for db in 0..ctx.data.keyspace.databases() {
         ctx.data.keyspace.db_mut(db).clear();
     }
     super::saving::save_emptied(ctx);
     ctx.reply.ok();
-    Ok(Outcome::Wrote)
+    Ok(ctx.wrote(keys))
 }

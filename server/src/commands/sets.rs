@@ -135,7 +135,7 @@ fn sadd(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         return Ok(Outcome::Unchanged);
     }
     ctx.changed(NotifyFlags::SET, "sadd", &args[1]);
-    Ok(Outcome::Wrote)
+    Ok(ctx.wrote(added))
 }
 
 fn srem(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -151,7 +151,7 @@ fn srem(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         return Ok(Outcome::Unchanged);
     }
     members_gone(ctx, "srem", &args[1], emptied);
-    Ok(Outcome::Wrote)
+    Ok(ctx.wrote(removed))
 }
 
 fn members_gone(ctx: &mut Ctx<'_>, event: &str, key: &[u8], emptied: bool) {

@@ -384,7 +384,7 @@ fn mset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     set_each(ctx, args);
     ctx.reply.ok();
-    Ok(Outcome::Wrote)
+    Ok(ctx.wrote(args.len() / 2))
 }
 
 fn msetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -397,6 +397,7 @@ fn msetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     set_each(ctx, args);
     ctx.reply.int(1);
+    ctx.server.effects.count_more((args.len() / 2 - 1) as u64);
     Ok(ctx.wrote_as(|effect| {
         effect.request(std::iter::once(b"MSET".as_slice()).chain(args.from(1).iter()));
     }))

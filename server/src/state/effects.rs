@@ -52,6 +52,12 @@ impl Effects {
         self.stated += 1;
     }
 
+    /// Counts further changes of an effect that is stated as one.
+    #[inline]
+    pub fn count_more(&mut self, changes: u64) {
+        self.stated += changes;
+    }
+
     /// Tells listeners of a request that they are to execute too; no data changed here by it, or
     /// the change is counted.
     pub fn tell<'a, I>(&mut self, db: usize, args: I)
@@ -76,7 +82,7 @@ impl Effects {
         self.stream.end_group();
     }
 
-    /// How many effects were stated since the start (INFO's changes since the last save).
+    /// How many changes were stated since the start (INFO's changes since the last save).
     pub fn stated(&self) -> u64 {
         self.stated
     }

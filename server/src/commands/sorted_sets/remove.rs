@@ -22,7 +22,7 @@ pub(super) fn zrem(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         return Ok(Outcome::Unchanged);
     }
     members_gone(ctx, "zrem", &args[1], emptied);
-    Ok(Outcome::Wrote)
+    Ok(ctx.wrote(removed))
 }
 
 pub(super) fn by_score(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
