@@ -179,7 +179,9 @@ impl Builder {
         self.lifetime.check()?;
         let keys = Keys::new(&self.prefix, self.buckets)?;
         let config = self.connection_config();
-        let link = Link::new(self.backend()?, config, self.patience.clone());
+        let endpoint = Endpoint::parse(&self.url)?;
+        let tls = endpoint.tls;
+        let link = Link::new(self.backend(endpoint)?, tls, config, self.patience.clone());
         Ok(SessionStore::new(&self, keys, link))
     }
 
@@ -205,8 +207,7 @@ impl Builder {
         }
     }
 
-    fn backend(&self) -> Result<Backend, Error> {
-        let endpoint = Endpoint::parse(&self.url)?;
+    fn backend(&self, endpoint: Endpoint) -> Result<Backend, Error> {
         let certificates = self.certificates.clone().or_files(&endpoint)?;
         if endpoint.tls {
             crate::tls::choose_cryptography();

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::advice;
+
 /// Why an operation on a session did not succeed.
 ///
 /// Three answers matter to a request handler: there is no such session ([`Error::NoSuchSession`],
@@ -89,7 +91,11 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::NoSuchSession => f.write_str("no such session"),
-            Error::Refused { code, message } => write!(f, "the server refused: {code} {message}"),
+            Error::Refused { code, message } => {
+                write!(f, "the server refused: {code} {message}")?;
+                let advice = advice::on_words(code).or_else(|| advice::on_words(message));
+                advice.map_or(Ok(()), |advice| write!(f, "; {advice}"))
+            }
             Error::Unreachable { cause } => write!(f, "no server could be reached: {cause}"),
             Error::ConnectionLost { cause } => {
                 write!(f, "the connection was lost before the answer came: {cause}")

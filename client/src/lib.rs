@@ -2,6 +2,7 @@
 //!
 #![doc = include_str!("../README.md")]
 
+mod advice;
 #[cfg(feature = "axum")]
 pub mod axum;
 mod builder;

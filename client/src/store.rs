@@ -127,14 +127,19 @@ impl SessionStore {
     /// [`Error::Refused`] if the login or the rights do not suffice, and those for which
     /// [`Error::is_unavailable`] holds.
     pub async fn ping(&self) -> Result<(), Error> {
-        let bucket = self.inner.keys.buckets().next().unwrap_or_default();
-        let request = Request {
+        // A single server answers for both ends of a cluster's slots; a node of a cluster at the URL of
+        // a single server does not, which is better found out here than by a visitor.
+        let mut buckets = self.inner.keys.buckets();
+        let first = buckets.next();
+        let last = buckets.last().filter(|_| !self.inner.link.is_cluster());
+        let requests = first.into_iter().chain(last).map(|bucket| Request {
             script: Some(&self.inner.scripts.sessions_of),
             keys: vec![self.inner.keys.index(bucket, "nobody")],
             args: Vec::new(),
             then: None,
-        };
-        self.inner.link.run(Op::Ping, &[request]).await.map(drop)
+        });
+        let requests: Vec<_> = requests.collect();
+        self.inner.link.run(Op::Ping, &requests).await.map(drop)
     }
 
     /// How long a session lives that does not say it itself.

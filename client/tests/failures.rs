@@ -131,7 +131,9 @@ async fn a_server_that_repeats_what_it_was_sent_gives_no_token_away() {
         "-ERR unknown command 'EVALSHA', with args beginning with: 'd1ed' '1' 'session:{xxx}:x";
     let (fake, session) = session([Turn::Say(format!("{said}\r\n").into())]).await;
     let refused = session.set("a", &1).await.expect_err("it has no scripts");
-    assert_eq!(refused.to_string(), "the server refused: ERR unknown command 'EVALSHA'");
+    let told = "the server refused: ERR unknown command 'EVALSHA'; if it is a sentinel, let the URL \
+                begin with redis+sentinel:// and end in /SERVICE";
+    assert_eq!(refused.to_string(), told);
     assert!(!format!("{refused:?}").contains("xxx"), "{refused:?}");
     assert_eq!(fake.requests().len(), 2);
 }

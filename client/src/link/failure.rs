@@ -2,6 +2,7 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use crate::advice;
 use crate::error::Error;
 
 /// Whether the request may have been carried out.
@@ -38,11 +39,13 @@ pub(crate) struct Failure {
     pub(crate) effect: Effect,
     pub(crate) mend: Mend,
     pub(crate) error: RedisError,
+    /// Where a connection was opened in vain: whether with TLS.
+    opening: Option<bool>,
 }
 
 impl Failure {
-    /// A connection could not be opened: nothing was sent.
-    pub(crate) fn opening(error: RedisError) -> Failure {
+    /// A connection could not be opened, with TLS or without: nothing was sent.
+    pub(crate) fn opening(error: RedisError, tls: bool) -> Failure {
         let refused = match error.kind() {
             ErrorKind::AuthenticationFailed
             | ErrorKind::InvalidClientConfig
@@ -54,12 +57,15 @@ impl Failure {
             _ => false,
         };
         let effect = if refused { Effect::Refused } else { Effect::None };
-        Failure { effect, mend: Mend::Reconnect, error }
+        Failure { effect, mend: Mend::Reconnect, error, opening: Some(tls) }
     }
 
     /// A request failed that was sent, or was about to be.
-    pub(crate) fn sent(error: RedisError) -> Failure {
+    pub(crate) fn sent(error: RedisError, to_cluster: bool) -> Failure {
         let (effect, mend) = match error.kind() {
+            ErrorKind::Server(ServerErrorKind::Moved | ServerErrorKind::Ask) if !to_cluster => {
+                (Effect::Refused, Mend::Nothing)
+            }
             ErrorKind::Server(kind) => judge(kind),
             ErrorKind::Extension if is_temporary(&error) => (Effect::None, Mend::Wait),
             ErrorKind::Io if error.is_timeout() => (Effect::Unknown, Mend::Suspect),
@@ -67,31 +73,48 @@ impl Failure {
             ErrorKind::ClusterConnectionNotFound => (Effect::None, Mend::Wait),
             _ => (Effect::Refused, Mend::Nothing),
         };
-        Failure { effect, mend, error }
+        Failure { effect, mend, error, opening: None }
     }
 
     /// What the caller is told when no further try is made.
     pub(crate) fn into_error(self, effect: Effect) -> Error {
-        let cause = said(&self.error);
         match effect {
-            Effect::None => Error::Unreachable { cause },
-            Effect::Unknown => Error::ConnectionLost { cause },
-            Effect::Refused => refusal(self.error, cause),
+            Effect::None => Error::Unreachable { cause: self.with_advice() },
+            Effect::Unknown => Error::ConnectionLost { cause: self.with_advice() },
+            Effect::Refused => refusal(&self.error),
+        }
+    }
+
+    fn with_advice(&self) -> String {
+        let said = said(&self.error);
+        // Who speaks TLS answers without TLS in a way that is no answer of Redis, or not at all.
+        let is_end = self.error.is_connection_dropped() && !self.error.is_connection_refusal()
+            || self.error.kind() == ErrorKind::Parse;
+        let on_opening = |tls| advice::on_opening(tls, &said, is_end);
+        match advice::on_words(&said).or_else(|| self.opening.and_then(on_opening)) {
+            Some(advice) => format!("{said}; {advice}"),
+            None => said,
         }
     }
 }
 
 /// An error in words that may be shown and logged.
 pub(crate) fn said(error: &RedisError) -> String {
-    match error.kind() {
-        // What was read instead tells nobody anything: mostly it is TLS.
-        ErrorKind::Parse => {
-            "what answered does not speak Redis's protocol; if it speaks TLS, the URL \
-                             begins with rediss://"
-                .to_owned()
-        }
-        _ => discreet(&error.to_string()).to_owned(),
+    match (by_server(error), error.kind()) {
+        (Some((code, message)), _) => format!("{code} {message}"),
+        // What was read instead tells nobody anything.
+        (None, ErrorKind::Parse) => "what answered does not speak Redis's protocol".to_owned(),
+        (None, _) => discreet(&error.to_string()).to_owned(),
     }
+}
+
+/// The code and the words of a server's own error.
+fn by_server(error: &RedisError) -> Option<(String, String)> {
+    // The error of a pipeline has none of its own.
+    let errors = error.clone().into_server_errors()?;
+    let (_, first) = errors.first()?;
+    let message = discreet(first.details().unwrap_or_default()).to_owned();
+    Some((first.code().to_owned(), message))
 }
 
 /// Servers repeat the words of a command that they do not know: keys, which hold a token, and at a
@@ -101,19 +124,15 @@ fn discreet(text: &str) -> &str {
 }
 
 /// The server's own words where there are any, else the client's.
-fn refusal(error: RedisError, cause: String) -> Error {
-    let code = match error.kind() {
-        ErrorKind::AuthenticationFailed => "WRONGPASS",
-        _ => error.code().unwrap_or("ERR"),
-    };
-    let code = code.to_owned();
-    match error.into_server_errors().as_deref() {
-        Some([(_, said), ..]) => Error::Refused {
-            code: said.code().to_owned(),
-            message: discreet(said.details().unwrap_or_default()).to_owned(),
-        },
-        _ => Error::Refused { code, message: cause },
-    }
+fn refusal(error: &RedisError) -> Error {
+    let (code, message) = by_server(error).unwrap_or_else(|| {
+        let code = match error.kind() {
+            ErrorKind::AuthenticationFailed => "WRONGPASS",
+            _ => error.code().unwrap_or("ERR"),
+        };
+        (code.to_owned(), said(error))
+    });
+    Error::Refused { code, message }
 }
 
 fn judge(kind: ServerErrorKind) -> (Effect, Mend) {
@@ -134,10 +153,8 @@ fn judge(kind: ServerErrorKind) -> (Effect, Mend) {
 
 /// Answers that will be others in a while, though the crate knows no kind for them.
 fn is_temporary(error: &RedisError) -> bool {
-    // The error of a pipeline has no code of its own.
-    let errors = error.clone().into_server_errors();
-    let code = errors.as_deref().and_then(<[_]>::first).map(|(_, error)| error.code());
-    matches!(code, Some("BUSY" | "NOREPLICAS"))
+    let code = by_server(error).map(|(code, _)| code);
+    matches!(code.as_deref(), Some("BUSY" | "NOREPLICAS"))
 }
 
 /// The server has as many clients as it takes: others will leave.
@@ -178,7 +195,7 @@ mod tests {
             ("BUSY Redis is busy running a script.", Mend::Wait),
             ("NOREPLICAS Not enough good replicas to write.", Mend::Wait),
         ] {
-            let failure = Failure::sent(server(text));
+            let failure = Failure::sent(server(text), true);
             assert_eq!((failure.effect, failure.mend), (Effect::None, mend), "{text}");
         }
     }
@@ -191,9 +208,9 @@ mod tests {
             (io::ErrorKind::UnexpectedEof, Mend::Reconnect),
             (io::ErrorKind::TimedOut, Mend::Suspect),
         ] {
-            let failure = Failure::sent(io::Error::from(kind).into());
+            let failure = Failure::sent(io::Error::from(kind).into(), false);
             assert_eq!((failure.effect, failure.mend), (Effect::Unknown, mend), "{kind:?}");
-            let opening = Failure::opening(io::Error::from(kind).into());
+            let opening = Failure::opening(io::Error::from(kind).into(), false);
             assert_eq!(opening.effect, Effect::None, "{kind:?} before anything was sent");
         }
     }
@@ -206,7 +223,7 @@ mod tests {
             ("OOM command not allowed", "OOM"),
             ("ERR hash value is not an integer", "ERR"),
         ] {
-            let failure = Failure::sent(server(text));
+            let failure = Failure::sent(server(text), true);
             assert_eq!(failure.effect, Effect::Refused, "{text}");
             let Error::Refused { code: told, message } = failure.into_error(Effect::Refused) else {
                 panic!("{text}");
@@ -220,11 +237,11 @@ mod tests {
             "Failed to create initial connections - Io: \"NOAUTH\": HELLO must be called",
         ] {
             let bad = io::Error::new(io::ErrorKind::InvalidData, text);
-            assert_eq!(Failure::opening(bad.into()).effect, Effect::Refused, "{text}");
+            assert_eq!(Failure::opening(bad.into(), false).effect, Effect::Refused, "{text}");
         }
         let wrong = server("WRONGPASS invalid username-password pair");
-        assert_eq!(Failure::opening(wrong).effect, Effect::Refused);
+        assert_eq!(Failure::opening(wrong, false).effect, Effect::Refused);
         let loading = server("LOADING Redis is loading the dataset in memory");
-        assert_eq!(Failure::opening(loading).effect, Effect::None);
+        assert_eq!(Failure::opening(loading, false).effect, Effect::None);
     }
 }

@@ -73,7 +73,7 @@ struct Moment {
     /// Tells a connection from those before it.
     number: u64,
     opening: Option<Opening>,
-    /// Why the one before it could not be opened.
+    /// Why the one before it could not be opened, or was of no use.
     last_error: Option<RedisError>,
 }
 
@@ -95,6 +95,7 @@ impl Current {
 pub(crate) struct Link {
     backend: Arc<Backend>,
     tells_of_its_end: bool,
+    tls: bool,
     config: AsyncConnectionConfig,
     patience: Patience,
     current: Arc<Current>,
@@ -106,10 +107,16 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) fn new(backend: Backend, config: AsyncConnectionConfig, patience: Patience) -> Link {
+    pub(crate) fn new(
+        backend: Backend,
+        tls: bool,
+        config: AsyncConnectionConfig,
+        patience: Patience,
+    ) -> Link {
         Link {
             tells_of_its_end: backend.speaks_resp3(),
             backend: Arc::new(backend),
+            tls,
             config,
             current: Arc::default(),
             openings: AtomicU32::new(0),
@@ -208,12 +215,12 @@ impl Link {
             Ok(Ok(connection)) => connection,
             Ok(Err(error)) => {
                 self.current.give_up(number);
-                return Err(Failure::opening(error));
+                return Err(Failure::opening(error, self.tls));
             }
             // Who has no time for another try is told how the last one ended.
             Err(_) => {
                 let last = self.current.lock().last_error.clone();
-                return Err(Failure::opening(last.unwrap_or_else(timed_out)));
+                return Err(Failure::opening(last.unwrap_or_else(timed_out), self.tls));
             }
         };
         let answer = self.send(until, connection, commands, ask).await;
@@ -223,7 +230,7 @@ impl Link {
                 self.openings.store(0, Ordering::Relaxed);
                 return Ok(values);
             }
-            Err(error) => Failure::sent(error),
+            Err(error) => Failure::sent(error, self.is_cluster()),
         };
         let too_many = failure.mend == Mend::Suspect
             && self.timeouts.fetch_add(1, Ordering::Relaxed) + 1 >= TIMEOUTS_TO_RECONNECT;
@@ -231,6 +238,10 @@ impl Link {
         if (too_many || failure.mend == Mend::Reconnect) && !self.is_cluster() {
             self.timeouts.store(0, Ordering::Relaxed);
             self.current.give_up(number);
+            // A replica, of which there may be only one: the next opening may find no time to say so.
+            if failure.effect == Effect::None {
+                self.current.lock().last_error = Some(failure.error.clone());
+            }
         }
         Err(failure)
     }
