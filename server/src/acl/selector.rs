@@ -167,7 +167,7 @@ impl Selector {
             b"resetchannels" => (self.all_channels, self.channels) = (false, Vec::new()),
             b"allcommands" | b"+@all" => self.set_all_commands(catalog, true),
             b"nocommands" | b"-@all" => self.set_all_commands(catalog, false),
-            [b'~' | b'%', ..] => self.add_keys(rule)?,
+            [b'~', ..] | [b'%', _, ..] => self.add_keys(rule)?,
             [b'&', ..] => self.add_channel(&rule[1..])?,
             [b'+', b'@', ..] => self.set_category(&rule[2..], true, catalog)?,
             [b'-', b'@', ..] => self.set_category(&rule[2..], false, catalog)?,

@@ -297,15 +297,18 @@ pub fn join_selectors<'a>(
     let mut rules = Vec::new();
     let mut open: Option<(&[u8], Vec<u8>)> = None;
     for word in words {
+        let begins = word.first() == Some(&b'(');
+        let ends = word.last() == Some(&b')');
         let (first, rule) = match open.take() {
-            Some((first, rule)) => (first, [&rule, &b" "[..], word].concat()),
-            None if word.first() == Some(&b'(') => (word, word.to_vec()),
-            None => {
+            // Redis forgets one without an end where another begins.
+            Some((first, rule)) if ends || !begins => (first, [&rule, &b" "[..], word].concat()),
+            _ if begins => (word, word.to_vec()),
+            _ => {
                 rules.push(word.to_vec());
                 continue;
             }
         };
-        if word.last() == Some(&b')') {
+        if ends {
             rules.push(rule);
         } else {
             open = Some((first, rule));

@@ -94,7 +94,10 @@ fn describe(ctx: &mut Ctx<'_>, command: Command) {
     ctx.reply.set(spec.keys.len());
     spec.keys.iter().for_each(|keys| describe_keys(ctx, keys));
     let subcommands = ctx.table.subcommands(command).to_vec();
-    ctx.reply.set(subcommands.len());
+    match subcommands.len() {
+        0 => ctx.reply.set(0),
+        count => ctx.reply.array(count),
+    }
     subcommands.iter().for_each(|subcommand| describe(ctx, *subcommand));
 }
 

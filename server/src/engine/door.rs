@@ -105,6 +105,9 @@ fn admit(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<Command, Refused> {
     if flags.has(Flags::NO_MULTI) && ctx.session.transaction.is_some() {
         refuse(CommandError::new("ERR Command not allowed inside a transaction"))?;
     }
+    if flags.has(Flags::NO_SCRIPT) && ctx.session.in_script {
+        refuse(CommandError::NOT_FROM_SCRIPT)?;
+    }
     // Who may do everything pays for no more than this comparison.
     if ctx.session.identity.cleared_at != ctx.server.users.version() {
         acl::check(ctx, command, args).or_else(refuse)?;

@@ -8,7 +8,7 @@ use mlua::{
     Function, HookTriggers, IntoLua, Lua, LuaOptions, MultiValue, StdLib, Table, Value, VmState,
 };
 
-use super::super::{CommandError, Ctx, Flags, script_session};
+use super::super::{CommandError, Ctx, script_session};
 use super::shebang::{self, Broken, Shebang};
 use super::{convert, libraries};
 use crate::resp::{Args, OwnedRequest, Protocol};
@@ -471,9 +471,6 @@ fn call(
         Ok(command) => command,
         Err(error) => return Ok(Err(in_script(error).into())),
     };
-    if command.spec.flags.has(Flags::NO_SCRIPT) {
-        return Ok(Err(CommandError::NOT_FROM_SCRIPT.into()));
-    }
     let writes = command.spec.is_write();
     if writes && read_only {
         return Ok(Err(CommandError::new(
