@@ -175,6 +175,33 @@ async fn a_session_is_never_without_a_deadline() {
 }
 
 #[tokio::test]
+async fn a_hash_of_others_that_loses_its_last_field_and_comes_back_keeps_its_deadline() {
+    let server = server().await;
+    let store = builder(&server).build().expect("good");
+    let session = store.create().await.expect("it begins");
+    let client = redis::Client::open(server.url()).expect("a good URL");
+    let mut connection = client.get_multiplexed_async_connection().await.expect("it connects");
+    let mut left_by_others = async |fields: &[(&str, &str)]| {
+        let mut pipe = redis::pipe();
+        pipe.del(key(&session)).hset_multiple(key(&session), fields).pexpire(key(&session), 60_000);
+        pipe.exec_async(&mut connection).await.expect("it answers");
+    };
+
+    left_by_others(&[("old", "1")]).await;
+    let both = session.update(|session| {
+        session.remove("old")?;
+        session.set("new", &2)
+    });
+    both.await.expect("alive");
+    assert_eq!(ttl(&server, &session).await, 60_000);
+
+    // A number that has ended is gone before it is counted on.
+    left_by_others(&[("count", "5"), ("_until:count", "1")]).await;
+    assert_eq!(session.incr("count", 1).await.expect("alive"), 1);
+    assert_eq!(ttl(&server, &session).await, 60_000);
+}
+
+#[tokio::test]
 async fn a_field_may_end_before_its_session() {
     let server = server().await;
     let store = builder(&server).build().expect("good");

@@ -2,4 +2,6 @@
 local left = slide(false)
 if not left then return false end
 value_of(ARGV[4])
-return redis.call('HINCRBY', session, ARGV[4], ARGV[5])
+local sum = redis.call('HINCRBY', session, ARGV[4], ARGV[5])
+hold(left)
+return sum

@@ -62,3 +62,12 @@ local function value_of(name)
   end
   return got[1]
 end
+
+-- What a script that writes ends with. A hash that others made, of the application's fields alone, may lose
+-- its last one and come back in the same step: without the deadline, which is given to it again.
+local function hold(left)
+  if redis.call('PTTL', session) == -1 then
+    local time = now()
+    keep_until(time + left, time)
+  end
+end

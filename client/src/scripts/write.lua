@@ -60,4 +60,5 @@ while at <= #ARGV do
     redis.call('HDEL', session, name, '_until:' .. name)
   end
 end
+hold(left)
 return {removed, native and 1 or 0}
