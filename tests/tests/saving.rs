@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::Command;
 #[cfg(target_os = "linux")]
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use cloakroom_tests::peers::{Kind, Peer, cloakroom};
 use cloakroom_tests::process::{self, Folder, Process};
@@ -37,6 +38,15 @@ fn send_signal(peer: &Peer, name: &str) {
     let id = peer.id().to_string();
     let status = Command::new("kill").args([format!("-{name}"), id]).status();
     assert!(status.expect("kill is there").success());
+}
+
+/// Waits until this stands in so many lines of the log.
+fn wait_until_logged(log: &str, what: &str, times: usize) {
+    let patience = Instant::now() + Duration::from_secs(60);
+    while std::fs::read_to_string(log).unwrap_or_default().matches(what).count() < times {
+        assert!(Instant::now() < patience, "{what:?} is logged");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Whether the server ended the connection, as it does when it goes.
@@ -119,12 +129,15 @@ fn a_signal_ends_it_as_the_settings_say() {
 #[test]
 fn a_signal_may_end_it_even_if_it_cannot_save() {
     let folder = Folder::new();
-    let mut peer = start(folder.path(), &["--save", "3600 1"]);
+    let logs = Folder::new();
+    let log = logs.path().join("log").display().to_string();
+    let mut peer = start(folder.path(), &["--save", "3600 1", "--logfile", &log]);
     let mut wire = peer.connect().expect("it accepts");
     std::fs::remove_dir_all(folder.path()).expect("it was there");
-    for _ in 0..2 {
+    for times in 1..=2 {
         // Refused, it has not been asked to stop: the second signal does not end it either.
         send_signal(&peer, "INT");
+        wait_until_logged(&log, "goes on, for the data cannot be saved", times);
         assert_eq!(say(&mut wire, "SET a 1"), "OK");
     }
     assert_eq!(say(&mut wire, "SHUTDOWN"), "(error) ERR Errors trying to SHUTDOWN. Check logs.");
