@@ -5,7 +5,7 @@ use std::time::Duration;
 use cloakroom::config::AuthClients;
 use cloakroom::{Config, Handle, Server};
 use cloakroom_client::SessionStore;
-use cloakroom_tests::certificates::{Authority, HERE, authority, certificate};
+use cloakroom_tests::certificates::{Authority, HERE, authority, settings};
 use cloakroom_tests::groups::{Cluster, Watched};
 use cloakroom_tests::peers::Kind;
 use cloakroom_tests::process::Folder;
@@ -13,17 +13,7 @@ use cloakroom_tests::process::Folder;
 /// A server with and without TLS, whose certificate this authority made for these names.
 async fn server(by: &Authority, names: &[&str], auth_clients: AuthClients) -> (Handle, Folder) {
     let folder = Folder::new();
-    let (certificate, key) = certificate(by, names);
-    let config = Config {
-        port: 0,
-        bind: vec!["127.0.0.1".to_owned()],
-        tls_port: Some(0),
-        tls_cert_file: folder.write("server.crt", certificate),
-        tls_key_file: folder.write("server.key", key),
-        tls_ca_cert_file: folder.write("ca.crt", by.pem()),
-        tls_auth_clients: Some(auth_clients),
-        ..Config::default()
-    };
+    let config = Config { tls_auth_clients: Some(auth_clients), ..settings(&folder, by, names) };
     let server = Server::builder().config(config).start().await.expect("it starts");
     (server, folder)
 }

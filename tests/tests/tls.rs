@@ -8,25 +8,11 @@ use std::process::Command;
 use std::sync::Arc;
 
 use cloakroom::{Config, Server};
-use cloakroom_tests::certificates::{Authority, HERE, authority, certificate};
+use cloakroom_tests::certificates::{HERE, authority, certificate, settings};
 use cloakroom_tests::peers::{Kind, Peer, python};
 use cloakroom_tests::process::Folder;
 use cloakroom_tests::wire::Wire;
 use redis::{ClientTlsConfig, TlsCertificates};
-
-/// A server's settings, with its certificate, key and authority in this folder.
-fn settings(folder: &Folder, by: &Authority) -> Config {
-    let (certificate, key) = certificate(by, HERE);
-    Config {
-        port: 0,
-        bind: vec!["127.0.0.1".to_owned()],
-        tls_port: Some(0),
-        tls_cert_file: folder.write("server.crt", certificate),
-        tls_key_file: folder.write("server.key", key),
-        tls_ca_cert_file: folder.write("ca.crt", by.pem()),
-        ..Config::default()
-    }
-}
 
 fn client(url: &str, ca: &str, own: Option<(String, String)>) -> redis::Client {
     let client_tls = own.map(|(certificate, key)| ClientTlsConfig {
@@ -91,8 +77,10 @@ fn a_certificate_of_another_authority_is_not_believed() {
 #[test]
 fn clients_show_certificates_where_they_must() {
     let (folder, ours, theirs) = (Folder::new(), authority(), authority());
-    let server =
-        Server::builder().config(settings(&folder, &ours)).start_blocking().expect("it starts");
+    let server = Server::builder()
+        .config(settings(&folder, &ours, HERE))
+        .start_blocking()
+        .expect("it starts");
     let (url, ca) = (server.tls_url().expect("a URL"), ours.pem());
     let own = || Some(certificate(&ours, &["client"]));
     let foreign = || Some(certificate(&theirs, &["client"]));
@@ -119,7 +107,7 @@ fn certificates_are_read_anew_by_config_set() {
     let (folder, first, second) = (Folder::new(), authority(), authority());
     let config = Config {
         tls_auth_clients: Some(cloakroom::config::AuthClients::No),
-        ..settings(&folder, &first)
+        ..settings(&folder, &first, HERE)
     };
     let server = Server::builder().config(config).start_blocking().expect("it starts");
     let url = server.tls_url().expect("a URL");
@@ -154,7 +142,7 @@ fn certificates_are_read_anew_by_config_set() {
 #[test]
 fn settings_that_cannot_be_are_told_at_the_start() {
     let folder = Folder::new();
-    let right = settings(&folder, &authority());
+    let right = settings(&folder, &authority(), HERE);
     let garbage = folder.write("garbage.pem", "no certificate");
     let other = certificate(&authority(), &["localhost"]).1;
     let other = folder.write("other.key", &other);
@@ -214,7 +202,7 @@ fn versions_are_those_of_tls_protocols() {
     let folder = Folder::new();
     let auth = Some(cloakroom::config::AuthClients::No);
     let authority = authority();
-    let settings = Config { tls_auth_clients: auth, ..settings(&folder, &authority) };
+    let settings = Config { tls_auth_clients: auth, ..settings(&folder, &authority, HERE) };
     for (protocols, speaks_12, speaks_13) in
         [("", true, true), ("TLSv1.2", true, false), ("TLSv1.3", false, true)]
     {
@@ -283,7 +271,7 @@ fn the_end_of_a_connection_is_told() {
 fn bind_moves_listeners_with_tls_and_without() {
     let folder = Folder::new();
     let by = authority();
-    let config = Config { bind: vec!["127.0.0.81".to_owned()], ..settings(&folder, &by) };
+    let config = Config { bind: vec!["127.0.0.81".to_owned()], ..settings(&folder, &by, HERE) };
     let server = Server::builder().config(config).start_blocking().expect("it starts");
     let (plain, tls) = (server.addr().expect("it listens"), tls_addr(&server));
     let accepts = |host: &str| -> Vec<bool> {
