@@ -143,7 +143,7 @@ fn refresh(bench: &Bench, report: &mut Report) -> io::Result<()> {
             let cpu = target.cpu().unwrap_or(Duration::ZERO);
             let seconds = (1800 + round).to_string();
             load::fill(&target, count, |number, out| expire(number, &seconds, out), &bar)?;
-            let spent = target.cpu().unwrap_or(Duration::ZERO).saturating_sub(cpu);
+            let spent = target.cpu().unwrap_or(Duration::ZERO) - cpu;
             costs.push(spent.as_secs_f64() * 1e6 / f64::from(count));
         }
         bar.finish_and_clear();

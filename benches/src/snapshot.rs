@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use crate::Bench;
 use crate::load::{self, Load, Outcome};
 use crate::report::Report;
 use crate::table::{Table, progress};
-use crate::target::{Kind, Target};
+use crate::target::{Folder, Kind, Target};
 use crate::throughput::{closed, micros};
 use cloakroom_benches::mix::{Mix, Shape};
 
@@ -126,24 +125,5 @@ fn snapshot(target: &Target, before: u64) -> io::Result<Taken> {
         if target.info::<u8>("rdb_bgsave_in_progress")? == Some(0) {
             return Ok(Taken { time: began.elapsed(), extra });
         }
-    }
-}
-
-/// A folder that goes with its value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> io::Result<Folder> {
-        let name = format!("cloakroom-bench-{}", std::process::id());
-        let path = Path::new(&std::env::temp_dir()).join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path)?;
-        Ok(Folder(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

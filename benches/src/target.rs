@@ -1,15 +1,20 @@
 //! What is measured: servers started for it, or any address.
 
+use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cloakroom_benches::mix;
 
 /// How long a server may take to accept connections.
 const START: Duration = Duration::from_secs(10);
+
+/// Fields of `/proc/PID/stat` between the program's name and its time in user mode.
+const UTIME: usize = 11;
 
 /// A kind of server that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,14 +33,18 @@ pub(crate) struct Target {
     pub(crate) address: SocketAddr,
     pid: Option<u32>,
     child: Option<Child>,
+    /// Where a started one runs: it must not find what others saved.
+    _folder: Option<Folder>,
 }
 
 impl Kind {
     /// A server of this kind on `cpu` (None: on any), with further flags.
     pub(crate) fn start(&self, cpu: Option<usize>, flags: &[&str]) -> io::Result<Target> {
+        let folder = Folder::new()?;
         match self {
             Kind::Cloakroom => {
                 let mut command = Command::new(cloakroom_binary()?);
+                command.current_dir(&folder.0);
                 command.args(["--port", "0", "--exit-with-parent", "--save", ""]).args(flags);
                 command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
                 let mut child = spawn_on(cpu, &mut command)?;
@@ -48,22 +57,25 @@ impl Kind {
                 let Some(address) = address else {
                     return Err(io::Error::other(format!("cloakroom said {line:?}")));
                 };
-                Ok(Target { address, pid: Some(child.id()), child: Some(child) })
+                let pid = Some(child.id());
+                Ok(Target { address, pid, child: Some(child), _folder: Some(folder) })
             }
             Kind::Redis(program) => {
                 let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
                 let mut command = Command::new(program);
+                command.current_dir(&folder.0);
                 command.args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
                 command.args(flags);
                 command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
                 let child = spawn_on(cpu, &mut command)?;
                 let address = SocketAddr::from(([127, 0, 0, 1], port));
-                let target = Target { address, pid: Some(child.id()), child: Some(child) };
+                let pid = Some(child.id());
+                let target = Target { address, pid, child: Some(child), _folder: Some(folder) };
                 target.await_first_pong()?;
                 Ok(target)
             }
             Kind::Address(address) => {
-                let mut target = Target { address: *address, pid: None, child: None };
+                let mut target = Target { address: *address, pid: None, child: None, _folder: None };
                 let pid = target.info("process_id")?;
                 // Only a process of this machine can be asked for its CPU time.
                 target.pid = pid.filter(|pid| Path::new(&format!("/proc/{pid}")).exists());
@@ -130,20 +142,19 @@ pub(crate) fn installed(name: &str) -> Option<PathBuf> {
 }
 
 impl Target {
-    /// Its CPU time so far, user and system, of all its threads.
+    /// Its CPU time so far, user and system, of all its threads, of those too that have ended.
     pub(crate) fn cpu(&self) -> Option<Duration> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid?)).ok()?;
-        let mut total = 0;
-        for task in tasks.flatten() {
-            let text = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
-            total += text.split(' ').next()?.parse::<u64>().ok()?;
-        }
-        Some(Duration::from_nanos(total))
+        let text = fs::read_to_string(format!("/proc/{}/stat", self.pid?)).ok()?;
+        // The name of the program, in parentheses, may hold anything.
+        let (_, fields) = text.rsplit_once(')')?;
+        let ticks = fields.split_whitespace().skip(UTIME).take(2).map(str::parse::<u64>);
+        let ticks: u64 = ticks.sum::<Result<_, _>>().ok()?;
+        Some(Duration::from_secs(ticks) / rustix::param::clock_ticks_per_second() as u32)
     }
 
     /// Its resident memory in bytes.
     pub(crate) fn resident(&self) -> Option<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid?)).ok()?;
+        let text = fs::read_to_string(format!("/proc/{}/status", self.pid?)).ok()?;
         let line = text.lines().find(|line| line.starts_with("VmRSS:"))?;
         line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
     }
@@ -151,9 +162,9 @@ impl Target {
     /// Bytes that its child processes have for themselves.
     pub(crate) fn children_private(&self) -> u64 {
         let Some(pid) = self.pid else { return 0 };
-        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
         let private = |child: &str| {
-            let text = std::fs::read_to_string(format!("/proc/{child}/smaps_rollup")).ok()?;
+            let text = fs::read_to_string(format!("/proc/{child}/smaps_rollup")).ok()?;
             let lines = text.lines().filter(|line| line.starts_with("Private_"));
             let kib = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
             Some(lines.filter_map(kib).sum::<u64>() * 1024)
@@ -208,6 +219,28 @@ impl Target {
             std::thread::sleep(Duration::from_micros(100));
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not answer PING"))
+    }
+}
+
+/// A folder that goes with its value.
+#[derive(Debug)]
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn new() -> io::Result<Folder> {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("cloakroom-bench-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path)?;
+        Ok(Folder(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
