@@ -75,7 +75,8 @@ impl Kind {
                 Ok(target)
             }
             Kind::Address(address) => {
-                let mut target = Target { address: *address, pid: None, child: None, _folder: None };
+                let mut target =
+                    Target { address: *address, pid: None, child: None, _folder: None };
                 let pid = target.info("process_id")?;
                 // Only a process of this machine can be asked for its CPU time.
                 target.pid = pid.filter(|pid| Path::new(&format!("/proc/{pid}")).exists());

@@ -26,7 +26,7 @@ use crate::commands::{
     function_stats,
 };
 use crate::config::{Config, ConfigError, Directive, OutputLimit, ShutdownFlags};
-use crate::resp::{Args, OwnedRequest, Reply};
+use crate::resp::{Args, Glance, OwnedRequest, Reply};
 use crate::session::{Client, Identity, Transport, Waiting, Wake};
 use crate::state::{Clients, Expires, Lookups, Running, ScriptWatch, Server};
 use crate::store::Keyspace;
@@ -151,6 +151,10 @@ pub enum Flow {
     Act(Action),
 }
 
+/// With so many bytes of requests it is worth while to look what they will touch: half a kilobyte is a
+/// login.
+const WORTH_A_GLANCE: usize = 768;
+
 /// How much of what has fallen due one batch carries out before its own requests.
 const SETTLED_BEFORE_A_BATCH: usize = 16;
 
@@ -232,6 +236,11 @@ impl Engine {
                 return None;
             }
         }
+    }
+
+    /// The keys that the requests at the start of these bytes are about, at a glance.
+    pub fn glance<'b>(&self, requests: &'b [u8]) -> Glance<'b> {
+        Glance::at(requests, |name| self.table.first_key(name))
     }
 
     /// Whether one more connection may be served: `maxclients`, and `protected-mode` for those
@@ -462,6 +471,23 @@ impl Turn<'_> {
             self.as_server(crate::commands::info::note_rates);
         }
         self.as_server(crate::commands::replication::tend);
+    }
+
+    /// Before the request at `from` of several is executed: has at hand what it and those behind it
+    /// will touch, if they are many and it was not looked as far before. Returns how far it was.
+    #[inline]
+    pub fn look_ahead(&self, db: usize, requests: &[u8], from: usize, looked: usize) -> usize {
+        if from < looked || requests.len() - from < WORTH_A_GLANCE {
+            return looked;
+        }
+        let glance = self.engine.glance(&requests[from..]);
+        self.fetch(db, glance.keys());
+        from + glance.bytes()
+    }
+
+    /// Has at hand what belongs to these keys of a database.
+    pub fn fetch(&self, db: usize, keys: &[&[u8]]) {
+        self.state.keyspace.db(db).fetch(keys);
     }
 
     /// Executes a request; its reply goes to the end of `out`.

@@ -449,6 +449,16 @@ impl Spec {
         if all.has(Categories::FAST) { all } else { all.with(Categories::SLOW) }
     }
 
+    /// Which argument is the first key, where that can be told without the request; 0: none is.
+    pub fn first_key(&self) -> usize {
+        let spec = self.keys.iter().find(|spec| !spec.flags.has(KeyFlags::NOT_KEY));
+        match spec.map(|spec| (spec.begin, spec.find)) {
+            Some((Begin::Index(index), Find::Range { .. })) => index,
+            Some((Begin::Index(index), Find::Count { first, .. })) => index + first,
+            Some((Begin::Keyword(..), _)) | None => 0,
+        }
+    }
+
     /// Calls `visit` with each key of a request and what is done to it. What only tells a cluster
     /// where the request belongs is none.
     pub fn each_key<'a>(&self, args: Args<'a>, visit: &mut dyn FnMut(&'a [u8], KeyFlags)) {

@@ -49,6 +49,7 @@ struct Entry {
     known_by: Name,
     command: Command,
     subcommands: Vec<Command>,
+    first_key: usize,
 }
 
 impl CommandTable {
@@ -139,6 +140,12 @@ impl CommandTable {
         entry.subcommand(sub).ok_or_else(|| CommandError::unknown_subcommand(name(), sub))
     }
 
+    /// Which argument of this command is its first key, as far as the name alone tells; 0: none is.
+    #[inline]
+    pub fn first_key(&self, name: &[u8]) -> usize {
+        self.entry(name).map_or(0, |entry| entry.first_key)
+    }
+
     /// Gives a command another name; an empty one takes it away. False: there is no `name`.
     pub fn rename(&mut self, name: &[u8], to: &[u8]) -> bool {
         let wanted = Name::of(name);
@@ -155,7 +162,8 @@ impl CommandTable {
 
     fn enter(&mut self, name: Vec<u8>, command: Command, subcommands: Vec<Command>) {
         let known_by = Name::of(&name);
-        let entry = Entry { name: name.into(), known_by, command, subcommands };
+        let first_key = command.spec.first_key();
+        let entry = Entry { name: name.into(), known_by, command, subcommands, first_key };
         self.by_name.insert_unique(known_by.hash(), entry, |entry| entry.known_by.hash());
     }
 
@@ -244,6 +252,15 @@ mod tests {
                     assert_eq!(known.is_some(), other.eq_ignore_ascii_case(name), "{other:?}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_commands_first_key_is_known_by_its_name() {
+        let table = CommandTable::new();
+        let known = [("hget", 1), ("MSET", 1), ("EvalSha", 3), ("zunion", 0), ("ping", 0)];
+        for (name, first) in known.into_iter().chain([("object", 0), ("nothing", 0)]) {
+            assert_eq!(table.first_key(name.as_bytes()), first, "{name}");
         }
     }
 

@@ -404,6 +404,7 @@ impl Link {
         };
         let limits = Limits { bulk: i64::MAX, arguments: i64::MAX, ..Limits::default() };
         let (mut whole, mut wants_ack, mut left) = (0, false, REQUESTS_AT_ONCE);
+        let mut looked = 0;
         let end = loop {
             let rest = &self.input[intake.parsed..];
             let length = match intake.parser.parse(rest, &limits) {
@@ -413,6 +414,7 @@ impl Link {
                 Err(error) => break Err(LinkError::Garbled(error.to_string())),
             };
             let args = intake.parser.args(rest);
+            looked = turn.look_ahead(session.db, &self.input, intake.parsed, looked);
             (intake.parsed, left) = (intake.parsed + length, left - 1);
             match args.get(0) {
                 None => {}

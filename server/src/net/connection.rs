@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Sleep;
 
+use super::crowd::Crowd;
 use crate::commands::{Action, CommandError, Session, greet};
 use crate::engine::{ConnectionLimits, Engine, Flow, Turn};
 use crate::persistence::{self, Disk};
@@ -49,6 +50,7 @@ thread_local! {
     static SHARED: RefCell<Shared> = RefCell::new(Shared {
         input: vec![0; READ_AT_ONCE].into(),
         output: Vec::new(),
+        crowd: Crowd::default(),
     });
 }
 
@@ -58,6 +60,7 @@ thread_local! {
 struct Shared {
     input: Box<[u8]>,
     output: Vec<u8>,
+    crowd: Crowd,
 }
 
 /// A connection as a future that ends with it.
@@ -100,6 +103,8 @@ pub struct Connection<S> {
     last_look: Option<Pin<Box<Sleep>>>,
     /// It is a replica's, and lets others add to the stream before it sends that.
     is_gathering: bool,
+    /// It has read and waits for others to be read, which is over at once.
+    is_in_crowd: bool,
     /// What was written is held back until others have listened to what they were told.
     holds_reply: bool,
 }
@@ -114,10 +119,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
         }
         let told = self.session.client.told();
         let traffic = self.traffic;
+        let was_in_crowd = std::mem::take(&mut self.is_in_crowd);
         self.batches_left = BATCHES_AT_ONCE;
         let ended = SHARED.with_borrow_mut(|shared| self.advance(cx, shared));
-        let is_active = self.traffic != traffic;
-        self.show(is_active);
+        if !self.is_in_crowd {
+            let is_active = was_in_crowd || self.traffic != traffic;
+            self.show(is_active);
+        }
         self.session.client.set_heard(told);
         if self.unsent() < OUTPUT_HIGH_WATER {
             self.heard = told;
@@ -187,6 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             last_look: None,
             holds_reply: false,
             is_gathering: false,
+            is_in_crowd: false,
         }
     }
 
@@ -225,7 +234,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let is_free = self.session.waiting.is_none() && self.unsent() < OUTPUT_HIGH_WATER;
             if is_free && self.has_news {
-                self.execute_kept(cx, &mut shared.output);
+                self.execute_kept(cx, shared);
                 continue;
             }
             if self.at_end {
@@ -239,6 +248,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.read(cx, &mut shared.input) {
                 Poll::Ready(Ok(0)) => self.at_end = true,
+                Poll::Ready(Ok(read)) if is_free && self.joins_crowd(shared, read) => {
+                    return behind_others(cx);
+                }
                 Poll::Ready(Ok(read)) => self.take_in(cx, read, is_free, shared),
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 // What it waits for will not come.
@@ -342,12 +354,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Keeps what was just read, if others' requests are to be read before it is executed.
+    fn joins_crowd(&mut self, shared: &mut Shared, read: usize) -> bool {
+        let requests = &shared.input[..read];
+        let joins = self.input.is_empty()
+            && !self.session.is_replica()
+            && shared.crowd.takes_in(&self.engine, self.session.db, requests);
+        if joins {
+            self.input.extend_from_slice(requests);
+            self.has_news = true;
+            self.is_in_crowd = true;
+        }
+        joins
+    }
+
     /// Executes what was just read where it lies, if nothing waits before it; keeps the rest.
     fn take_in(&mut self, cx: &mut Context<'_>, read: usize, is_free: bool, shared: &mut Shared) {
-        let Shared { input, output } = shared;
+        let Shared { input, output, crowd } = shared;
         let mut rest = &input[..read];
         if is_free && self.input.is_empty() {
-            let used = self.execute(rest, output);
+            let used = self.execute(rest, output, crowd);
             self.send(cx, output);
             rest = &rest[used..];
         } else {
@@ -368,9 +394,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn execute_kept(&mut self, cx: &mut Context<'_>, output: &mut Vec<u8>) {
+    fn execute_kept(&mut self, cx: &mut Context<'_>, shared: &mut Shared) {
+        let Shared { output, crowd, .. } = shared;
         let mut input = std::mem::take(&mut self.input);
-        let used = self.execute(&input, output);
+        let used = self.execute(&input, output, crowd);
         self.send(cx, output);
         if used < input.len() {
             input.drain(..used);
@@ -380,10 +407,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Executes the whole requests in `input`; returns how many bytes they had.
-    fn execute(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
+    fn execute(&mut self, input: &[u8], out: &mut Vec<u8>, crowd: &mut Crowd) -> usize {
         let engine = Arc::clone(&self.engine);
         let mut turn: Option<Turn<'_>> = None;
         let mut used = 0;
+        let mut looked = 0;
         self.has_news = false;
         self.session.input = input.len();
         self.batches_left -= 1;
@@ -404,12 +432,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             };
             let args = self.parser.args(&input[used..]);
+            let start = used;
             used += length;
             if args.is_empty() {
                 continue;
             }
             if turn.is_none() {
                 turn = engine.turn_unless_busy();
+                if let Some(turn) = &turn {
+                    crowd.fetch(turn);
+                }
+            }
+            if let Some(turn) = &turn {
+                looked = turn.look_ahead(self.session.db, input, start, looked);
             }
             let flow = match &mut turn {
                 Some(turn) => match turn.execute(&mut self.session, args, out) {
@@ -580,6 +615,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 fn later(cx: &mut Context<'_>) -> Poll<()> {
     let mut yielding = std::pin::pin!(tokio::task::yield_now());
     yielding.as_mut().poll(cx)
+}
+
+/// Lets those go first that are ready to be polled: the task is polled again behind them. Unlike
+/// [`later`] it does not have the runtime ask who else has become ready.
+fn behind_others(cx: &Context<'_>) -> Poll<()> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 fn is_hello(args: Args<'_>) -> bool {

@@ -2,6 +2,7 @@
 //! them and the engine, and sees to it that what falls due is carried out on time.
 
 mod connection;
+mod crowd;
 mod driver;
 mod link;
 mod listen;

@@ -474,7 +474,7 @@ impl RequestParser {
 
 /// A length of at most five digits behind `kind` at `at`, and where its line ends.
 #[inline(always)]
-fn short_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
+pub(super) fn short_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
     let line = buf.get(at..)?;
     let digit = |byte: &u8| (byte - b'0') as usize;
     match line {

@@ -1,5 +1,6 @@
 //! The data: keys, values, deadlines. Knows nothing of commands, sockets or the time of day.
 
+mod ahead;
 mod alloc;
 mod db;
 mod deadlines;

@@ -195,6 +195,18 @@ impl Segment {
         self.index.find(spread(hash), is).copied()
     }
 
+    /// The slot in which a key of this hash lies if anywhere, most probably.
+    #[inline]
+    pub(super) fn likely(&self, hash: u64) -> Option<SlotId> {
+        self.index.find(spread(hash), |_| true).copied()
+    }
+
+    /// The bound on what a slot's group ends before.
+    #[inline]
+    pub(super) fn bound_of(&self, id: SlotId) -> Millis {
+        self.bounds[id as usize / GROUP]
+    }
+
     /// The entry in a slot.
     #[inline]
     pub(super) fn entry(&self, id: SlotId) -> Entry<'_> {
