@@ -44,8 +44,13 @@ impl Crowd {
         {
             return false;
         }
+        let glance = engine.glance(requests);
+        if glance.keys().is_empty() {
+            self.note_alone();
+            return false;
+        }
         self.db = db;
-        for key in engine.glance(requests).keys() {
+        for key in glance.keys() {
             self.keys.extend_from_slice(key);
             self.ends.push(self.keys.len());
         }
@@ -67,13 +72,17 @@ impl Crowd {
             }
             turn.fetch(self.db, &keys[..self.ends.len().min(MOST_KEYS)]);
         } else {
-            self.times_alone += 1;
-            if self.times_alone >= TIMES_ALONE {
-                self.until_next_try = UNTIL_NEXT_TRY;
-            }
+            self.note_alone();
         }
         self.keys.clear();
         self.ends.clear();
+    }
+
+    fn note_alone(&mut self) {
+        self.times_alone += 1;
+        if self.times_alone >= TIMES_ALONE {
+            self.until_next_try = UNTIL_NEXT_TRY;
+        }
     }
 }
 
@@ -118,5 +127,6 @@ mod tests {
             assert!(crowd.ends.is_empty() && crowd.keys.is_empty());
         }
         assert!(!crowd.takes_in(&engine, 0, &[b' '; LONGEST + 1]));
+        assert!(!crowd.takes_in(&engine, 0, b"*1\r\n$4\r\nPING\r\n"), "it has no keys");
     }
 }
