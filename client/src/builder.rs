@@ -247,7 +247,11 @@ impl Builder {
             return Err(Error::Config("not a sentinel URL".to_owned()));
         };
         if self.credentials.is_some() {
-            return Err(Error::Config("a credentials provider with sentinels".to_owned()));
+            return Err(Error::Config(
+                "a provider of credentials is not asked behind sentinels: put user and password into \
+                 the URL"
+                    .to_owned(),
+            ));
         }
         let data = endpoint.nodes.first().map(|node| node.redis_settings().clone());
         let data = data.unwrap_or_default();

@@ -1,6 +1,7 @@
 //! The fields of a session as they were read, and what the store keeps beside them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
@@ -26,10 +27,34 @@ pub(crate) mod reserved {
 }
 
 /// The fields of a session at the moment when they were read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Fields {
     codec: Codec,
     values: BTreeMap<String, Vec<u8>>,
+}
+
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Hidden(&self.values).fmt(f)
+    }
+}
+
+/// Fields' names and the lengths of their values: those are a visitor's own and belong into no log.
+pub(crate) struct Hidden<'f>(pub(crate) &'f BTreeMap<String, Vec<u8>>);
+
+impl fmt::Debug for Hidden<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lengths = self.0.iter().map(|(name, value)| (name, Length(value.len())));
+        f.debug_map().entries(lengths).finish()
+    }
+}
+
+struct Length(usize);
+
+impl fmt::Debug for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{} bytes>", self.0)
+    }
 }
 
 impl Fields {

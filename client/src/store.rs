@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::builder::Builder;
 use crate::codec::Codec;
 use crate::error::Error;
-use crate::fields::{Fields, Record, check_name, check_user, encode};
+use crate::fields::{Fields, Hidden, Record, check_name, check_user, encode};
 use crate::lifetime::Lifetime;
 use crate::link::{Link, Request};
 use crate::op::Op;
@@ -263,12 +263,23 @@ pub(crate) fn lifetime_args(lifetime: &Lifetime) -> [Vec<u8>; 2] {
 }
 
 /// A session that is being prepared; see [`SessionStore::new_session`].
-#[derive(Debug)]
 pub struct NewSession {
     store: SessionStore,
     lifetime: Lifetime,
     user: Option<String>,
     fields: BTreeMap<String, Vec<u8>>,
+}
+
+/// Without the values of the fields, which belong into no log.
+impl fmt::Debug for NewSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewSession")
+            .field("store", &self.store)
+            .field("lifetime", &self.lifetime)
+            .field("user", &self.user)
+            .field("fields", &Hidden(&self.fields))
+            .finish()
+    }
 }
 
 impl NewSession {

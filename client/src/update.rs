@@ -1,6 +1,7 @@
 //! Changes to several fields that depend on what the session holds.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,7 +13,6 @@ use crate::fields::{Fields, check_name, decode, encode};
 use crate::lifetime::Lifetime;
 
 /// What a change sees and does; see [`Session::update`](crate::Session::update).
-#[derive(Debug)]
 pub struct Draft<'a> {
     codec: Codec,
     fields: &'a Fields,
@@ -21,6 +21,19 @@ pub struct Draft<'a> {
     read_all: bool,
     /// None removes a field.
     written: BTreeMap<String, Option<Vec<u8>>>,
+}
+
+/// Names only: values belong into no log.
+impl fmt::Debug for Draft<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Draft { codec: _, fields, read, read_all, written } = self;
+        f.debug_struct("Draft")
+            .field("fields", fields)
+            .field("read", &read.keys())
+            .field("read_all", read_all)
+            .field("written", &written.keys())
+            .finish()
+    }
 }
 
 impl<'a> Draft<'a> {
@@ -123,7 +136,7 @@ impl<'a> Draft<'a> {
 }
 
 /// Steps of the script that writes; expectations come first.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Steps(Vec<Vec<u8>>);
 
 impl Steps {
