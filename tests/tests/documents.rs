@@ -106,7 +106,8 @@ impl Shell {
 
 impl Drop for Shell {
     fn drop(&mut self) {
-        let _ = writeln!(self.input, "kill $(jobs -p); exit");
+        // Asked politely, those that have something to save would stay when their folder has gone.
+        let _ = writeln!(self.input, "kill -9 $(jobs -p); wait; exit");
         let _ = self.child.wait();
     }
 }
