@@ -12,9 +12,10 @@ use crate::Bench;
 use crate::load::{self, Load, Outcome};
 use crate::report::Report;
 use crate::table::{Table, progress};
-use crate::target::{Folder, Kind, Target};
+use crate::target::{Kind, Target};
 use crate::throughput::{closed, micros};
 use cloakroom_benches::mix::{Mix, Shape};
+use cloakroom_tests::process::Folder;
 
 /// How often it is looked whether the snapshot is over.
 const LOOK: Duration = Duration::from_millis(50);
@@ -42,8 +43,8 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
         "load s",
     ]);
     for kind in bench.kinds.iter().filter(|kind| !matches!(kind, Kind::Address(_))) {
-        let folder = Folder::new()?;
-        let dir = folder.0.display().to_string();
+        let folder = Folder::new();
+        let dir = folder.path().display().to_string();
         let target = bench.start(kind, &["--dir", &dir])?;
         let bar = progress(&format!("snapshot: {}", kind.name()), u64::from(sessions));
         load::fill(&target, sessions, |number, out| Shape::Common.write(number, out), &bar)?;
@@ -53,7 +54,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
         let before = target.resident().unwrap_or(0);
         let (outcome, taken) = during(&target, &load, before)?;
         drop(target);
-        let bytes = fs::metadata(folder.0.join("dump.rdb"))?.len();
+        let bytes = fs::metadata(folder.path().join("dump.rdb"))?.len();
         let began = Instant::now();
         let again = bench.start(kind, &["--dir", &dir])?;
         while again.dbsize().unwrap_or(0) < u64::from(sessions) {

@@ -5,10 +5,10 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use cloakroom_benches::mix;
+use cloakroom_tests::process::Folder;
 
 /// How long a server may take to accept connections.
 const START: Duration = Duration::from_secs(10);
@@ -40,14 +40,12 @@ pub(crate) struct Target {
 impl Kind {
     /// A server of this kind on `cpu` (None: on any), with further flags.
     pub(crate) fn start(&self, cpu: Option<usize>, flags: &[&str]) -> io::Result<Target> {
-        let folder = Folder::new()?;
         match self {
             Kind::Cloakroom => {
                 let mut command = Command::new(cloakroom_binary()?);
-                command.current_dir(&folder.0);
                 command.args(["--port", "0", "--exit-with-parent", "--save", ""]).args(flags);
                 command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-                let mut child = spawn_on(cpu, &mut command)?;
+                let (mut child, folder) = spawn_on(cpu, &mut command)?;
                 let mut line = String::new();
                 if let Some(stdout) = child.stdout.take() {
                     BufReader::new(stdout).read_line(&mut line)?;
@@ -57,20 +55,17 @@ impl Kind {
                 let Some(address) = address else {
                     return Err(io::Error::other(format!("cloakroom said {line:?}")));
                 };
-                let pid = Some(child.id());
-                Ok(Target { address, pid, child: Some(child), _folder: Some(folder) })
+                Ok(Target::started(address, child, folder))
             }
             Kind::Redis(program) => {
                 let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
                 let mut command = Command::new(program);
-                command.current_dir(&folder.0);
                 command.args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
                 command.args(flags);
                 command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-                let child = spawn_on(cpu, &mut command)?;
+                let (child, folder) = spawn_on(cpu, &mut command)?;
                 let address = SocketAddr::from(([127, 0, 0, 1], port));
-                let pid = Some(child.id());
-                let target = Target { address, pid, child: Some(child), _folder: Some(folder) };
+                let target = Target::started(address, child, folder);
                 target.await_first_pong()?;
                 Ok(target)
             }
@@ -102,9 +97,12 @@ impl Kind {
     }
 }
 
-/// Starts a program on one CPU or on any, where the system can do that: it inherits this thread's.
-fn spawn_on(cpu: Option<usize>, command: &mut Command) -> io::Result<Child> {
-    on_cpus(cpu, || command.spawn())
+/// Starts a program in a folder of its own, on one CPU or on any, where the system can do that: it
+/// inherits this thread's.
+fn spawn_on(cpu: Option<usize>, command: &mut Command) -> io::Result<(Child, Folder)> {
+    let folder = Folder::new();
+    let child = on_cpus(cpu, || command.current_dir(folder.path()).spawn())?;
+    Ok((child, folder))
 }
 
 /// Does something on one CPU or on any; what it starts stays there.
@@ -143,6 +141,10 @@ pub(crate) fn installed(name: &str) -> Option<PathBuf> {
 }
 
 impl Target {
+    fn started(address: SocketAddr, child: Child, folder: Folder) -> Target {
+        Target { address, pid: Some(child.id()), child: Some(child), _folder: Some(folder) }
+    }
+
     /// Its CPU time so far, user and system, of all its threads, of those too that have ended.
     pub(crate) fn cpu(&self) -> Option<Duration> {
         let text = fs::read_to_string(format!("/proc/{}/stat", self.pid?)).ok()?;
@@ -220,28 +222,6 @@ impl Target {
             std::thread::sleep(Duration::from_micros(100));
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "the server does not answer PING"))
-    }
-}
-
-/// A folder that goes with its value.
-#[derive(Debug)]
-pub(crate) struct Folder(pub(crate) PathBuf);
-
-impl Folder {
-    pub(crate) fn new() -> io::Result<Folder> {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("cloakroom-bench-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&path);
-        fs::create_dir_all(&path)?;
-        Ok(Folder(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

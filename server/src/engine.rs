@@ -481,7 +481,10 @@ impl Turn<'_> {
             return looked;
         }
         let glance = self.engine.glance(&requests[from..]);
-        self.fetch(db, glance.keys());
+        // One alone is fetched when it is executed.
+        if glance.keys().len() > 1 {
+            self.fetch(db, glance.keys());
+        }
         from + glance.bytes()
     }
 

@@ -108,6 +108,7 @@ impl Drop for Process {
 }
 
 /// A folder of its own for a test, removed on drop.
+#[derive(Debug)]
 pub struct Folder(PathBuf);
 
 impl Folder {

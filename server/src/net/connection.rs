@@ -248,10 +248,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             match self.read(cx, &mut shared.input) {
                 Poll::Ready(Ok(0)) => self.at_end = true,
-                Poll::Ready(Ok(read)) if is_free && self.joins_crowd(shared, read) => {
-                    return behind_others(cx);
+                Poll::Ready(Ok(read)) => {
+                    if is_free && self.joins_crowd(shared, read) {
+                        return behind_others(cx);
+                    }
+                    self.take_in(cx, read, is_free, shared);
                 }
-                Poll::Ready(Ok(read)) => self.take_in(cx, read, is_free, shared),
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 // What it waits for will not come.
                 Poll::Pending if self.session.client.is_finishing() && all_sent => {
