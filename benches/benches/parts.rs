@@ -6,14 +6,11 @@ use std::hint::black_box;
 use bytes::Bytes;
 use cloakroom::resp::{Limits, Parsed, RequestParser};
 use cloakroom::store::{Access, Db, Hash, HashLimits, Keyspace, Kind, Order, Popped, Wheel};
-use cloakroom_benches::mix::{Key, Mix};
+use cloakroom_benches::mix::{Key, Mix, NAMES};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dashmap::DashMap;
 
 const SESSIONS: u32 = 100_000;
-const FIELDS: [&[u8]; 8] = [
-    b"field:0", b"field:1", b"field:2", b"field:3", b"field:4", b"field:5", b"field:6", b"field:7",
-];
 
 /// An owned name and value.
 type Field = (Vec<u8>, Vec<u8>);
@@ -73,7 +70,7 @@ fn login(db: &mut Db, number: u32) {
     let key = Key::new(number);
     let created = db.create::<Hash>(key.name(), |_| None, Access::used_at(0));
     let mut hash = created.expect("nothing else is there");
-    for field in FIELDS {
+    for field in NAMES {
         hash.insert(field, &[b'v'; 32], &HashLimits::default());
     }
 }
@@ -104,7 +101,7 @@ fn keyspace(criterion: &mut Criterion) {
         });
     });
     // What a concurrent map of owned fields would cost, without deadlines or accounting.
-    let session = || FIELDS.map(|field| (field.to_vec(), vec![b'v'; 32])).to_vec();
+    let session = || NAMES.map(|field| (field.to_vec(), vec![b'v'; 32])).to_vec();
     let map: DashMap<Vec<u8>, Vec<Field>> =
         (0..SESSIONS).map(|number| (Key::new(number).name().to_vec(), session())).collect();
     group.bench_function("read a field, dashmap", |bench| {

@@ -4,7 +4,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use cloakroom::store::{Access, Db, Hash, HashLimits};
 use hdrhistogram::Histogram;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::Bench;
 use crate::expiry::now;
@@ -14,7 +16,7 @@ use crate::report::Report;
 use crate::table::{Table, progress};
 use crate::target::Target;
 use crate::throughput::closed;
-use cloakroom_benches::mix::{self, Key, Mix, Shape};
+use cloakroom_benches::mix::{self, Key, Mix, NAMES, Shape, VALUE};
 
 /// How often each session's deadline is refreshed.
 const REFRESHES: u32 = 100;
@@ -33,11 +35,16 @@ const RATE: f64 = 5_000.0;
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
     grow(bench, report)?;
+    grow_alone(bench, report)?;
     refresh(bench, report)
 }
 
+fn sessions(bench: &Bench) -> u32 {
+    if bench.quick { 300_000 } else { 10_000_000 }
+}
+
 fn grow(bench: &Bench, report: &mut Report) -> io::Result<()> {
-    let count = if bench.quick { 300_000 } else { 10_000_000 };
+    let count = sessions(bench);
     let mut table = Table::new([
         "server",
         "logins a second",
@@ -72,6 +79,47 @@ fn grow(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let title = format!("Growth to {count} sessions, in portions of {PORTION} logins, each timed");
     report.add("growth", &title, table, Vec::new());
     Ok(())
+}
+
+/// What a single login costs while the same keyspace grows without sockets, other processes or waiting:
+/// in CPU time of its thread, page faults included, so that nothing is in it that the table does not
+/// do itself.
+fn grow_alone(bench: &Bench, report: &mut Report) -> io::Result<()> {
+    let count = sessions(bench);
+    let bar = progress("growth: the keyspace alone", u64::from(count));
+    let bounded = Histogram::<u64>::new_with_bounds(1, HIGHEST * 1000, 3);
+    let mut took = bounded.map_err(io::Error::other)?;
+    let (mut db, limits) = (Db::default(), HashLimits::default());
+    let mut before = thread_nanos();
+    for number in 0..count {
+        let key = Key::new(number);
+        let created = db.create::<Hash>(key.name(), |_| None, Access::used_at(0));
+        let mut hash = created.map_err(|_| io::Error::other("the key holds something else"))?;
+        for field in NAMES {
+            hash.insert(field, VALUE, &limits);
+        }
+        drop(hash);
+        db.set_deadline(key.name(), Some(u64::from(count) + u64::from(number)), 0);
+        let after = thread_nanos();
+        took.saturating_record(after - before);
+        before = after;
+        if number % PORTION == 0 {
+            bar.inc(PORTION.into());
+        }
+    }
+    bar.finish_and_clear();
+    let mut table = Table::new(["logins", "mean µs", "p99.9 µs", "p99.99 µs", "worst µs"]);
+    let micros = |nanos: f64| format!("{:.1}", nanos / 1e3);
+    let at = |quantile| micros(took.value_at_quantile(quantile) as f64);
+    table.row([count.to_string(), micros(took.mean()), at(0.999), at(0.9999), at(1.0)]);
+    let title = "The keyspace alone while it grows: CPU time of each login";
+    report.add("growth-alone", title, table, Vec::new());
+    Ok(())
+}
+
+fn thread_nanos() -> u64 {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// Logins a second, and the microseconds that each portion took: one that takes long had to wait

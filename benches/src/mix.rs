@@ -4,8 +4,10 @@ use std::io::Write as _;
 
 use clap::ValueEnum;
 
-/// Fields of a session, as a login writes them.
-pub const FIELDS: usize = 8;
+/// The fields of a session, as a login writes them.
+pub const NAMES: [&[u8]; 8] = [
+    b"field:0", b"field:1", b"field:2", b"field:3", b"field:4", b"field:5", b"field:6", b"field:7",
+];
 
 /// Bytes of each value.
 pub const VALUE: &[u8; 32] = b"0123456789abcdefghijklmnopqrstuv";
@@ -120,9 +122,9 @@ fn expire(key: &Key, out: &mut Vec<u8>) {
 fn login(key: &Key, out: &mut Vec<u8>) {
     out.extend_from_slice(b"*18\r\n$4\r\nHSET\r\n");
     key.write(out);
-    for field in 0..FIELDS {
-        out.extend_from_slice(b"$7\r\nfield:");
-        out.push(b'0' + field as u8);
+    for name in NAMES {
+        out.extend_from_slice(b"$7\r\n");
+        out.extend_from_slice(name);
         out.extend_from_slice(b"\r\n$32\r\n");
         out.extend_from_slice(VALUE);
         out.extend_from_slice(b"\r\n");
@@ -193,7 +195,7 @@ impl Shape {
                 let value: &[u8] = if self == Shape::LargeValues { &large } else { VALUE };
                 out.extend_from_slice(b"*18\r\n$4\r\nHSET\r\n");
                 key.write(out);
-                for field in 0..FIELDS {
+                for field in 0..NAMES.len() {
                     let name = if self == Shape::OwnNames {
                         format!("f{:06x}", (number.wrapping_mul(2_654_435_761) >> 8) ^ field as u32)
                     } else {

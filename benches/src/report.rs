@@ -37,6 +37,7 @@ const PLACES: &[&str] = &[
     "expiry",
     "mass",
     "growth",
+    "growth-alone",
     "refresh",
     "snapshot",
     "replica",

@@ -156,7 +156,7 @@ pub enum Flow {
 const WORTH_A_GLANCE: usize = 768;
 
 /// How much of what has fallen due one batch carries out before its own requests.
-const SETTLED_BEFORE_A_BATCH: usize = 8;
+const SETTLED_BEFORE_A_BATCH: usize = 4;
 
 /// How long a turn's batch may go on executing, in microseconds, while others wait.
 const LONG_TURN: Micros = 5_000;

@@ -17,8 +17,9 @@ use crate::commands::Action;
 use crate::engine::Engine;
 use crate::persistence::{self, Disk, Next, Saver};
 
-/// How much is carried out in one turn.
-const AT_ONCE: usize = 256;
+/// How much is carried out in one turn: some 20 microseconds' worth, which is what a request that
+/// comes meanwhile has to wait.
+const AT_ONCE: usize = 16;
 
 /// How many objects are copied for replicas in one turn.
 const COPIED_AT_ONCE: usize = 512;

@@ -28,6 +28,10 @@ const OFFSET_BITS: u32 = 13;
 /// Bytes of an entry at most; what is bigger becomes an outline.
 pub(super) const LONGEST_ENTRY: usize = FRAME / 4;
 
+/// Bytes of an entry from which on its frame is chosen with care: where the room left over is least. One
+/// after the other they would leave a twelfth of each frame empty.
+const LARGE: usize = FRAME / 32;
+
 /// A frame with at least so much garbage is worth compacting when room is needed.
 const WORTHWHILE: usize = FRAME / 16;
 
@@ -536,13 +540,21 @@ impl Segment {
 
     /// Finds room for so many bytes.
     fn allocate(&mut self, length: usize) -> u32 {
-        if !self.frames.get(self.current).is_some_and(|frame| frame.has_room(length)) {
+        if length >= LARGE {
+            self.current = self.tightest(length).unwrap_or_else(|| self.make_room(length));
+        } else if !self.frames.get(self.current).is_some_and(|frame| frame.has_room(length)) {
             self.current = self.make_room(length);
         }
         let frame = &mut self.frames[self.current];
         let place = (self.current << OFFSET_BITS) as u32 | u32::from(frame.fill);
         frame.fill += length as u16;
         place
+    }
+
+    /// The frame with the least room at its end that is still enough.
+    fn tightest(&self, length: usize) -> Option<usize> {
+        let with_room = self.frames.iter().enumerate().filter(|(_, frame)| frame.has_room(length));
+        with_room.max_by_key(|(_, frame)| frame.fill).map(|(index, _)| index)
     }
 
     /// A frame with room at its end: where others left some, the one with most garbage, compacted,
