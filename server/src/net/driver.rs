@@ -17,9 +17,12 @@ use crate::commands::Action;
 use crate::engine::Engine;
 use crate::persistence::{self, Disk, Next, Saver};
 
-/// How much is carried out in one turn: some 20 microseconds' worth, which is what a request that
-/// comes meanwhile has to wait.
-const AT_ONCE: usize = 16;
+/// How much is carried out in one turn while others come in between: some 20 microseconds' worth,
+/// which is what a request that comes meanwhile has to wait.
+const LEAST_AT_ONCE: usize = 16;
+
+/// How much is carried out in one turn while nobody else comes.
+const MOST_AT_ONCE: usize = 256;
 
 /// How many objects are copied for replicas in one turn.
 const COPIED_AT_ONCE: usize = 512;
@@ -34,6 +37,7 @@ pub(super) async fn drive(
     actions: UnboundedSender<Action>,
 ) {
     let mut saver = Saver::new(Arc::clone(&engine), Arc::clone(&disk));
+    let mut pace = Pace::default();
     // Before the first look: a deadline that is set right behind it must find somebody to wake.
     poll_fn(|cx| {
         engine.drive(cx.waker());
@@ -41,7 +45,7 @@ pub(super) async fn drive(
     })
     .await;
     loop {
-        let next = settle(&engine, &mut saver).await;
+        let next = settle(&engine, &mut saver, &mut pace).await;
         if let Some(action) = shut_down(&engine, &*disk) {
             // Nobody hears it only when the server has ended already.
             let _ = actions.send(action);
@@ -52,9 +56,9 @@ pub(super) async fn drive(
 
 /// Carries out all that is due, and drives a save in the background on; returns when something is
 /// next.
-async fn settle(engine: &Engine, saver: &mut Saver) -> Option<Millis> {
+async fn settle(engine: &Engine, saver: &mut Saver, pace: &mut Pace) -> Option<Millis> {
     loop {
-        match (settle_some(engine), saver.step()) {
+        match (settle_some(engine, pace), saver.step()) {
             (Settled::Busy, _) => tokio::time::sleep(WHILE_BUSY).await,
             (Settled::Part, _) | (_, Next::Again) => tokio::task::yield_now().await,
             (Settled::All(next), Next::Idle | Next::Later) => return next,
@@ -77,10 +81,30 @@ enum Settled {
     Busy,
 }
 
-fn settle_some(engine: &Engine) -> Settled {
+/// How large the parts are in which much is carried out.
+#[derive(Debug, Default)]
+struct Pace {
+    part: usize,
+    /// Commands that had been executed when the last part was carried out.
+    commands: u64,
+}
+
+impl Pace {
+    /// How much to carry out now that so many commands have been executed: more and more as long as
+    /// nobody sends any.
+    fn next(&mut self, commands: u64) -> usize {
+        let before = if commands == self.commands { self.part } else { 0 };
+        self.part = (before + LEAST_AT_ONCE).min(MOST_AT_ONCE);
+        self.commands = commands;
+        self.part
+    }
+}
+
+fn settle_some(engine: &Engine, pace: &mut Pace) -> Settled {
     let Some(mut turn) = engine.turn_unless_busy() else { return Settled::Busy };
     turn.look_after();
-    if turn.settle(AT_ONCE) | turn.copy_some(COPIED_AT_ONCE) {
+    let part = pace.next(turn.server().stats.total_commands);
+    if turn.settle(part) | turn.copy_some(COPIED_AT_ONCE) {
         return Settled::Part;
     }
     let next = turn.next_due();
@@ -106,5 +130,18 @@ async fn sleep_until(engine: &Engine, next: Option<Millis>) {
     tokio::select! {
         () = waken => {}
         () = tokio::time::sleep(sleep) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_grow_while_nobody_else_comes() {
+        let mut pace = Pace::default();
+        let parts = [7, 7, 7, 8, 8, 8, 8, 10, 11, 11].map(|commands| pace.next(commands));
+        assert_eq!(parts, [16, 32, 48, 16, 32, 48, 64, 16, 16, 32]);
+        assert_eq!((0..99).map(|_| pace.next(11)).max(), Some(MOST_AT_ONCE));
     }
 }

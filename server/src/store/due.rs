@@ -80,6 +80,9 @@ impl Db {
         let Popped::Due(armed, prefix) = self.wheel.pop_due(now) else { return None };
         // It may have been armed again since: only the one that waits for this moment is meant.
         let segment = self.segments.get_mut(self.directory.segment_of(prefix))?;
+        if segment.armed_before == armed {
+            segment.armed_before = 0;
+        }
         (segment.armed == armed).then(|| segment.armed = 0)?;
         Some((armed, prefix))
     }
@@ -123,11 +126,18 @@ impl Db {
 
     /// Sees to it that the wheel looks at a segment at `time` or earlier. A later time than the
     /// wheel's is left for when the wheel comes round: a sliding deadline is moved many times for
-    /// each time that it is reached.
+    /// each time that it is reached. And what the wheel was told before it was told of an earlier
+    /// time is used again: or each short deadline among long ones would leave something in it for as
+    /// long as the long ones last.
     #[inline]
     pub(super) fn arm(&mut self, index: usize, time: Millis) {
         let segment = &mut self.segments[index];
-        if segment.armed == 0 || time < segment.armed {
+        if segment.armed == 0 && (1..=time).contains(&segment.armed_before) {
+            segment.armed = std::mem::take(&mut segment.armed_before);
+        } else if segment.armed == 0 || time < segment.armed {
+            if segment.armed_before == 0 {
+                segment.armed_before = segment.armed;
+            }
             segment.armed = time;
             self.wheel.arm(time, segment.span().prefix);
         }

@@ -320,7 +320,7 @@ mod tests {
     fn what_was_announced_and_does_not_come_takes_no_room() {
         let mut db = Db::default();
         db.announce(1_000_000);
-        assert!(db.segments.len() == 2048 && db.bytes() < 1 << 20, "{}", db.bytes());
+        assert!(db.segments.len() == 1024 && db.bytes() < 1 << 20, "{}", db.bytes());
         let mut rng = fastrand::Rng::with_seed(1);
         for number in 0..100u32 {
             assert_eq!(load(&mut db, &number.to_le_bytes(), &fields(&mut rng), None), Ok(()));

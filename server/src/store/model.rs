@@ -272,3 +272,28 @@ fn sessions_of_one_application_take_less_than_their_own_bytes() {
     let each = keyspace.bytes() / count as usize;
     assert!(each < 330, "{each} bytes a session of 330 bytes");
 }
+
+#[test]
+fn short_deadlines_among_long_ones_leave_nothing_behind() {
+    let mut keyspace = Keyspace::new(1);
+    let db = keyspace.db_mut(0);
+    let put = |db: &mut Db, key: &str, at: Millis| {
+        db.insert_text(key.as_bytes(), b"v", Origin::Given, Access::used_at(0));
+        db.set_deadline(key.as_bytes(), Some(at), 0);
+    };
+    put(db, "long", 1_800_000);
+    let mut ended = 0;
+    for now in (0..10_000).step_by(10) {
+        put(db, "short", now + 5);
+        put(db, "shorter", now + 2);
+        while db.next_due().is_some_and(|at| at <= now + 5) {
+            ended += usize::from(db.pop_due(0, now + 5, Order::Deadlines).is_some());
+        }
+        assert!(db.wheel.len() <= 8, "{} entries for three keys", db.wheel.len());
+    }
+    assert_eq!(ended, 2_000);
+    while db.next_due().is_some_and(|at| at <= 1_800_000) {
+        ended += usize::from(db.pop_due(0, 1_800_000, Order::Deadlines).is_some());
+    }
+    assert_eq!(ended, 2_001);
+}

@@ -14,8 +14,8 @@ use super::entry::{Entry, Form};
 use super::object::Value;
 use crate::clock::Millis;
 
-/// Entries at which a segment splits: what 1,024 buckets of its index take.
-pub(super) const FULL: usize = 896;
+/// Entries at which a segment splits: what 2,048 buckets of its index take.
+pub(super) const FULL: usize = 1792;
 
 /// Entries under which a segment looks for a neighbour to merge with.
 pub(super) const SPARSE: usize = FULL / 8;
@@ -39,7 +39,7 @@ const WORTHWHILE: usize = FRAME / 16;
 const GROUP: usize = 32;
 
 /// Slots are made room for in such steps.
-const SLOTS_STEP: usize = 64;
+const SLOTS_STEP: usize = 256;
 
 /// Bits of a hash, behind those of the segment's span, that a slot remembers.
 const TAG_BITS: u32 = 16;
@@ -95,6 +95,8 @@ pub(super) struct Segment {
     bounds: Vec<Millis>,
     /// When the wheel looks here next; 0 = it will not.
     pub(super) armed: Millis,
+    /// When it will look again by what it was armed for before; 0 = not known.
+    pub(super) armed_before: Millis,
     outlines: Vec<Option<Box<Outline>>>,
     /// Bytes of all entries and of what outlines hold beside their values.
     bytes: usize,
@@ -153,6 +155,7 @@ impl Segment {
             current: 0,
             bounds: Vec::new(),
             armed: 0,
+            armed_before: 0,
             outlines: Vec::new(),
             bytes: 0,
         }
