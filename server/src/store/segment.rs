@@ -30,7 +30,7 @@ pub(super) const LONGEST_ENTRY: usize = FRAME / 4;
 
 /// Bytes of an entry from which on its frame is chosen with care: where the room left over is least. One
 /// after the other they would leave a twelfth of each frame empty.
-const LARGE: usize = FRAME / 32;
+const LARGE: usize = FRAME / 16;
 
 /// A frame with at least so much garbage is worth compacting when room is needed.
 const WORTHWHILE: usize = FRAME / 16;
