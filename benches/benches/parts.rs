@@ -5,8 +5,8 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use cloakroom::resp::{Limits, Parsed, RequestParser};
-use cloakroom::store::{Access, Db, Hash, HashLimits, Keyspace, Kind, Order, Popped, Wheel};
-use cloakroom_benches::mix::{Key, Mix, NAMES};
+use cloakroom::store::{Db, Hash, Keyspace, Kind, Order, Popped, Wheel};
+use cloakroom_benches::mix::{Key, Mix, NAMES, log_in};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dashmap::DashMap;
 
@@ -61,18 +61,9 @@ fn parsing(criterion: &mut Criterion) {
 fn filled() -> Db {
     let mut db = Db::default();
     for number in 0..SESSIONS {
-        login(&mut db, number);
+        log_in(&mut db, number);
     }
     db
-}
-
-fn login(db: &mut Db, number: u32) {
-    let key = Key::new(number);
-    let created = db.create::<Hash>(key.name(), |_| None, Access::used_at(0));
-    let mut hash = created.expect("nothing else is there");
-    for field in NAMES {
-        hash.insert(field, &[b'v'; 32], &HashLimits::default());
-    }
 }
 
 fn keyspace(criterion: &mut Criterion) {
@@ -96,7 +87,7 @@ fn keyspace(criterion: &mut Criterion) {
         let mut number = SESSIONS;
         bench.iter(|| {
             number += 1;
-            login(&mut db, number);
+            log_in(&mut db, number);
             db.remove(Key::new(number - SESSIONS).name(), 0)
         });
     });
@@ -151,7 +142,7 @@ fn ending(criterion: &mut Criterion) {
             let mut keyspace = Keyspace::new(1);
             for number in 0..ENDING {
                 let db = keyspace.db_mut(0);
-                login(db, number);
+                log_in(db, number);
                 db.set_deadline(Key::new(number).name(), Some(1_000 + rng.u64(..1_000)), 0);
             }
             keyspace

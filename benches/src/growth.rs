@@ -4,7 +4,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use cloakroom::store::{Access, Db, Hash, HashLimits};
+use cloakroom::store::Db;
 use hdrhistogram::Histogram;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -16,7 +16,7 @@ use crate::report::Report;
 use crate::table::{Table, progress};
 use crate::target::Target;
 use crate::throughput::closed;
-use cloakroom_benches::mix::{self, Key, Mix, NAMES, Shape, VALUE};
+use cloakroom_benches::mix::{self, Key, Mix, Shape};
 
 /// How often each session's deadline is refreshed.
 const REFRESHES: u32 = 100;
@@ -89,17 +89,11 @@ fn grow_alone(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let bar = progress("growth: the keyspace alone", u64::from(count));
     let bounded = Histogram::<u64>::new_with_bounds(1, HIGHEST * 1000, 3);
     let mut took = bounded.map_err(io::Error::other)?;
-    let (mut db, limits) = (Db::default(), HashLimits::default());
+    let mut db = Db::default();
     let mut before = thread_nanos();
     for number in 0..count {
-        let key = Key::new(number);
-        let created = db.create::<Hash>(key.name(), |_| None, Access::used_at(0));
-        let mut hash = created.map_err(|_| io::Error::other("the key holds something else"))?;
-        for field in NAMES {
-            hash.insert(field, VALUE, &limits);
-        }
-        drop(hash);
-        db.set_deadline(key.name(), Some(u64::from(count) + u64::from(number)), 0);
+        mix::log_in(&mut db, number);
+        db.set_deadline(Key::new(number).name(), Some(u64::from(count) + u64::from(number)), 0);
         let after = thread_nanos();
         took.saturating_record(after - before);
         before = after;

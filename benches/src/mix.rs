@@ -3,6 +3,7 @@
 use std::io::Write as _;
 
 use clap::ValueEnum;
+use cloakroom::store::{Access, Db, Hash, HashLimits};
 
 /// The fields of a session, as a login writes them.
 pub const NAMES: [&[u8]; 8] = [
@@ -117,6 +118,20 @@ fn expire(key: &Key, out: &mut Vec<u8>) {
     out.extend_from_slice(b"*3\r\n$6\r\nEXPIRE\r\n");
     key.write(out);
     out.extend_from_slice(b"$4\r\n1800\r\n");
+}
+
+/// A login without a server: creates session `number` in a keyspace, or writes its fields anew.
+///
+/// # Panics
+///
+/// If its key holds something else than a hash.
+pub fn log_in(db: &mut Db, number: u32) {
+    let key = Key::new(number);
+    let created = db.create::<Hash>(key.name(), |_| None, Access::used_at(0));
+    let mut hash = created.expect("nothing else is there");
+    for name in NAMES {
+        hash.insert(name, VALUE, &HashLimits::default());
+    }
 }
 
 fn login(key: &Key, out: &mut Vec<u8>) {

@@ -543,10 +543,10 @@ impl Segment {
 
     /// Finds room for so many bytes.
     fn allocate(&mut self, length: usize) -> u32 {
-        if length >= LARGE {
-            self.current = self.tightest(length).unwrap_or_else(|| self.make_room(length));
-        } else if !self.frames.get(self.current).is_some_and(|frame| frame.has_room(length)) {
-            self.current = self.make_room(length);
+        let is_large = length >= LARGE;
+        if is_large || !self.frames.get(self.current).is_some_and(|frame| frame.has_room(length)) {
+            let left = if is_large { self.tightest(length) } else { self.first(length) };
+            self.current = left.unwrap_or_else(|| self.make_room(length));
         }
         let frame = &mut self.frames[self.current];
         let place = (self.current << OFFSET_BITS) as u32 | u32::from(frame.fill);
@@ -560,12 +560,13 @@ impl Segment {
         with_room.max_by_key(|(_, frame)| frame.fill).map(|(index, _)| index)
     }
 
-    /// A frame with room at its end: where others left some, the one with most garbage, compacted,
-    /// or a new one.
+    /// The first frame with enough room at its end.
+    fn first(&self, length: usize) -> Option<usize> {
+        self.frames.iter().position(|frame| frame.has_room(length))
+    }
+
+    /// A frame with room where none has any: the one with most garbage, compacted, or a new one.
     fn make_room(&mut self, length: usize) -> usize {
-        if let Some(index) = self.frames.iter().position(|frame| frame.has_room(length)) {
-            return index;
-        }
         let emptiest = self.frames.iter().enumerate().min_by_key(|(_, frame)| frame.live);
         if let Some((index, frame)) = emptiest
             && FRAME - frame.live as usize >= length.max(WORTHWHILE)
