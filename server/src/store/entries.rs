@@ -350,8 +350,7 @@ impl Db {
             self.segments.push(Segment::new(Span::WHOLE));
         }
         let mut index = self.directory.segment_of(hash);
-        while self.segments[index].len() >= FULL && self.segments[index].span().depth < CURSOR_BITS
-        {
+        while self.segments[index].is_full() && self.segments[index].span().depth < CURSOR_BITS {
             self.split(index);
             index = self.directory.segment_of(hash);
         }

@@ -14,8 +14,12 @@ use super::entry::{Entry, Form};
 use super::object::Value;
 use crate::clock::Millis;
 
-/// Entries at which a segment splits: what 2,048 buckets of its index take.
+/// Entries at which a segment splits at the latest: what 2,048 buckets of its index take.
 pub(super) const FULL: usize = 1792;
+
+/// By how many entries earlier a segment may split. Each has a limit of its own: they fill evenly, and
+/// with the same limit all of a keyspace would split within a few logins.
+const EARLIER: usize = FULL * 3 / 8;
 
 /// Entries under which a segment looks for a neighbour to merge with.
 pub(super) const SPARSE: usize = FULL / 8;
@@ -64,9 +68,12 @@ struct Slot {
     place: u32,
 }
 
+/// A frame's bytes.
+type Block = Box<[u8; FRAME]>;
+
 #[derive(Debug)]
 struct Frame {
-    bytes: Box<[u8; FRAME]>,
+    bytes: Block,
     /// Bytes in use from the start, garbage included.
     fill: u16,
     /// Bytes of entries.
@@ -164,6 +171,20 @@ impl Segment {
     /// The hashes that it holds.
     pub(super) fn span(&self) -> Span {
         self.span
+    }
+
+    /// Whether it is to be split before one more entry comes.
+    #[inline]
+    pub(super) fn is_full(&self) -> bool {
+        self.len() >= FULL - EARLIER && self.len() >= self.limit()
+    }
+
+    /// Entries at which it splits.
+    fn limit(&self) -> usize {
+        // Any part of a number that spans which resemble each other do not have in common.
+        let any =
+            (self.span.prefix ^ u64::from(self.span.depth)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        FULL - ((any >> 32) as usize * EARLIER >> 32)
     }
 
     /// How many entries it has.
@@ -342,7 +363,18 @@ impl Segment {
         entry: &[u8],
         hash_of: &impl Fn(&[u8]) -> u64,
     ) -> SlotId {
-        let place = self.allocate(entry.len());
+        self.insert_in(hash, entry, hash_of, &mut Vec::new())
+    }
+
+    /// The same, in a spare block if a new frame is needed.
+    fn insert_in(
+        &mut self,
+        hash: u64,
+        entry: &[u8],
+        hash_of: &impl Fn(&[u8]) -> u64,
+        spare: &mut Vec<Block>,
+    ) -> SlotId {
+        let place = self.allocate(entry.len(), spare);
         self.write(place, entry);
         let id = self.take_slot();
         self.slots[id as usize] = Slot::new(0, self.tag(hash), place);
@@ -365,7 +397,7 @@ impl Segment {
         self.release(id);
         // Nothing looks for an entry here while frames are compacted to make room.
         self.slots[id as usize].place = VACANT;
-        let place = self.allocate(entry.len());
+        let place = self.allocate(entry.len(), &mut Vec::new());
         self.write(place, entry);
         self.slots[id as usize].place = place;
     }
@@ -444,9 +476,8 @@ impl Segment {
     pub(super) fn split(mut self, hash_of: &impl Fn(&[u8]) -> u64) -> [Segment; 2] {
         let (lower, upper) = self.span.halves();
         let mut halves = [Segment::new(lower), Segment::new(upper)];
-        let hashes: Vec<u64> = self.ids().map(|id| hash_of(self.key(id))).collect();
         let span = self.span;
-        self.hand_over(&hashes, &mut halves, hash_of, |hash| usize::from(span.is_upper(hash)));
+        self.hand_over(&mut halves, hash_of, |hash| usize::from(span.is_upper(hash)));
         halves
     }
 
@@ -454,8 +485,7 @@ impl Segment {
     pub(super) fn join(halves: [Segment; 2], hash_of: &impl Fn(&[u8]) -> u64) -> Segment {
         let mut whole = [Segment::new(halves[0].span.parent())];
         for mut half in halves {
-            let hashes: Vec<u64> = half.ids().map(|id| hash_of(half.key(id))).collect();
-            half.hand_over(&hashes, &mut whole, hash_of, |_| 0);
+            half.hand_over(&mut whole, hash_of, |_| 0);
         }
         let [whole] = whole;
         whole
@@ -467,23 +497,27 @@ impl Segment {
         index.reserve(entries, |id| hash_in(*id, slots, frames, outlines, hash_of));
     }
 
-    /// Moves every entry to the one of `others` that `which` chooses by its hash; `hashes` are in
-    /// the order of the slots. Nothing is to be done with this segment after that.
+    /// Moves every entry to the one of `others` that `which` chooses by its hash, frame by frame: what
+    /// one has held serves the others as soon as it is empty. Nothing is to be done with this segment
+    /// after that.
     fn hand_over(
         &mut self,
-        hashes: &[u64],
         others: &mut [Segment],
         hash_of: &impl Fn(&[u8]) -> u64,
         which: impl Fn(u64) -> usize,
     ) {
-        for (number, other) in others.iter_mut().enumerate() {
-            let entries = hashes.iter().filter(|hash| which(**hash) == number).count();
-            other.reserve(entries, hash_of);
-        }
-        let ids: Vec<SlotId> = self.ids().collect();
-        let mut bytes = Vec::new();
-        for (id, hash) in ids.into_iter().zip(hashes) {
-            let (time, other) = (self.time(id), &mut others[which(*hash)]);
+        let share = self.len().div_ceil(others.len());
+        others.iter_mut().for_each(|other| other.reserve(share, hash_of));
+        let mut places: Vec<(u32, SlotId)> =
+            self.ids().map(|id| (self.slots[id as usize].place, id)).collect();
+        places.sort_unstable();
+        let (mut spare, mut bytes) = (Vec::new(), Vec::new());
+        for (place, id) in places.into_iter().rev() {
+            // From the last frame to the first: what is behind this entry's is empty.
+            let behind = self.frames.drain((place as usize >> OFFSET_BITS) + 1..);
+            spare.extend(behind.map(|frame| frame.bytes));
+            let hash = hash_of(self.key(id));
+            let (time, other) = (self.time(id), &mut others[which(hash)]);
             bytes.clear();
             let entry = self.entry(id);
             bytes.extend_from_slice(&entry.0[..entry.len()]);
@@ -491,7 +525,7 @@ impl Segment {
                 let payload = Entry(&bytes).payload_start();
                 bytes[payload..payload + 4].copy_from_slice(&other.add_outline(outline));
             }
-            let placed = other.insert(*hash, &bytes, hash_of);
+            let placed = other.insert_in(hash, &bytes, hash_of, &mut spare);
             if time != 0 {
                 other.set_time(placed, time);
             }
@@ -542,11 +576,11 @@ impl Segment {
     }
 
     /// Finds room for so many bytes.
-    fn allocate(&mut self, length: usize) -> u32 {
+    fn allocate(&mut self, length: usize, spare: &mut Vec<Block>) -> u32 {
         let is_large = length >= LARGE;
         if is_large || !self.frames.get(self.current).is_some_and(|frame| frame.has_room(length)) {
             let left = if is_large { self.tightest(length) } else { self.first(length) };
-            self.current = left.unwrap_or_else(|| self.make_room(length));
+            self.current = left.unwrap_or_else(|| self.make_room(length, spare));
         }
         let frame = &mut self.frames[self.current];
         let place = (self.current << OFFSET_BITS) as u32 | u32::from(frame.fill);
@@ -566,7 +600,7 @@ impl Segment {
     }
 
     /// A frame with room where none has any: the one with most garbage, compacted, or a new one.
-    fn make_room(&mut self, length: usize) -> usize {
+    fn make_room(&mut self, length: usize, spare: &mut Vec<Block>) -> usize {
         let emptiest = self.frames.iter().enumerate().min_by_key(|(_, frame)| frame.live);
         if let Some((index, frame)) = emptiest
             && FRAME - frame.live as usize >= length.max(WORTHWHILE)
@@ -575,7 +609,8 @@ impl Segment {
             return index;
         }
         self.frames.reserve_exact(1);
-        self.frames.push(Frame { bytes: Box::new([0; FRAME]), fill: 0, live: 0 });
+        let bytes = spare.pop().unwrap_or_else(|| Box::new([0; FRAME]));
+        self.frames.push(Frame { bytes, fill: 0, live: 0 });
         self.frames.len() - 1
     }
 
@@ -627,7 +662,7 @@ impl Segment {
             let bytes = &mut gone.bytes[start..];
             let length = Entry(bytes).len();
             self.bytes -= length;
-            let room = self.allocate(length);
+            let room = self.allocate(length, &mut Vec::new());
             self.write(room, &bytes[..length]);
             self.slots[id as usize].place = room;
         }
@@ -740,6 +775,21 @@ mod tests {
     }
 
     #[test]
+    fn segments_have_limits_of_their_own() {
+        let mut spans = vec![Span::WHOLE];
+        for _ in 0..10 {
+            spans = spans.iter().flat_map(|span| [span.halves().0, span.halves().1]).collect();
+        }
+        let mut tenths = [0; 10];
+        for span in spans {
+            let limit = Segment::new(span).limit();
+            assert!((FULL - EARLIER..=FULL).contains(&limit));
+            tenths[(FULL - limit) * 10 / (EARLIER + 1)] += 1;
+        }
+        assert!(tenths.iter().all(|count| (70..140).contains(count)), "{tenths:?}");
+    }
+
+    #[test]
     fn the_halves_of_a_segment_hold_all_that_it_held() {
         let state = RandomState::default();
         let hash_of = |key: &[u8]| state.hash_one(key);
@@ -749,7 +799,9 @@ mod tests {
             let id = whole.insert(hash_of(&key), &entry(&key, b"value"), &hash_of);
             whole.set_time(id, u64::from(number));
         }
+        let frames = whole.frames.len();
         let halves = whole.split(&hash_of);
+        assert!(halves[0].frames.len() + halves[1].frames.len() <= frames + 1);
         assert_eq!(halves[0].len() + halves[1].len(), 500);
         for number in 0..500u32 {
             let key = number.to_le_bytes();
