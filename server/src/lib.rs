@@ -16,6 +16,7 @@ pub mod config;
 mod embed;
 pub mod engine;
 mod error;
+mod lzf;
 pub mod net;
 pub mod persistence;
 pub mod rdb;

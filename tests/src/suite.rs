@@ -38,12 +38,17 @@ pub fn read(file: &Path) -> Result<Transcript, String> {
 
 /// Runs every transcript on a server. The error lists what failed.
 pub fn run_all(kind: Kind, protocol: Protocol) -> Result<usize, String> {
+    run_all_with(kind, &[], protocol)
+}
+
+/// The same with further arguments for the server.
+pub fn run_all_with(kind: Kind, args: &[&str], protocol: Protocol) -> Result<usize, String> {
     let copies = if kind == Kind::Ours { 2 } else { 6 };
     let waiting = Mutex::new(transcripts()?);
     let outcomes = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..copies)
-            .map(|_| scope.spawn(|| work(kind, protocol, &waiting, &outcomes)))
+            .map(|_| scope.spawn(|| work(kind, args, protocol, &waiting, &outcomes)))
             .collect();
         workers.into_iter().try_for_each(|worker| match worker.join() {
             Ok(result) => result,
@@ -57,12 +62,13 @@ type Waiting = Mutex<Vec<(PathBuf, Transcript)>>;
 
 fn work(
     kind: Kind,
+    args: &[&str],
     protocol: Protocol,
     waiting: &Waiting,
     outcomes: &Mutex<Vec<(PathBuf, Outcome)>>,
 ) -> Result<(), String> {
     let text = |e: std::io::Error| format!("{}: {e}", kind.tag());
-    let peer = Peer::start(kind).map_err(text)?;
+    let peer = Peer::start_with(kind, args).map_err(text)?;
     let mut driver = SocketDriver::new(&peer, protocol).map_err(text)?;
     loop {
         let next = waiting.lock().unwrap_or_else(|e| e.into_inner()).pop();

@@ -9,7 +9,7 @@ use crate::config::NotifyFlags;
 use crate::resp::{Args, Reply};
 use crate::session::{ClientId, ReplyMode};
 use crate::state::{Effects, Noted, PubSub, Server};
-use crate::store::{Access, Db, Due, Keyspace, Kind, Object, ObjectRef, Origin, Value, Write};
+use crate::store::{Access, Db, Due, Keyspace, Kind, Object, ObjectRef, Value, Write};
 
 pub use crate::state::Encodings;
 
@@ -370,14 +370,14 @@ impl<'a> Data<'a> {
 
     /// Puts a value under `key` in place of whatever is there, without a deadline.
     pub fn insert(&mut self, key: &[u8], value: impl Into<Value>) {
-        let access = self.replacing(key);
-        self.keyspace.db_mut(self.db).insert(key, value.into(), access);
+        let (access, limits) = (self.replacing(key), self.encodings().string);
+        self.keyspace.db_mut(self.db).insert(key, value.into(), access, limits);
     }
 
     /// Puts a string under `key` in place of whatever is there, without a deadline.
     pub fn insert_text(&mut self, key: &[u8], text: &[u8]) {
-        let access = self.replacing(key);
-        self.keyspace.db_mut(self.db).insert_text(key, text, Origin::Given, access);
+        let (access, limits) = (self.replacing(key), self.encodings().string);
+        self.keyspace.db_mut(self.db).insert_text(key, text, access, limits);
     }
 
     /// How a value that replaces whatever is under `key` was last used: a counter goes on.
@@ -427,8 +427,8 @@ impl<'a> Data<'a> {
 
     /// Puts an object of another place into database `db`, under `key`, with its deadline.
     pub fn adopt(&mut self, db: usize, key: &[u8], object: Object) {
-        let deadline = object.deadline;
-        self.keyspace.db_mut(db).adopt(key, object);
+        let (deadline, limits) = (object.deadline, self.encodings().string);
+        self.keyspace.db_mut(db).adopt(key, object, limits);
         if self.lookups.notes_deadlines {
             self.note_deadline(db, key, deadline);
         }

@@ -53,7 +53,7 @@ impl Digest {
         };
         self.add(&kind.to_be_bytes());
         match value {
-            ValueRef::Str(value) => self.add(value.bytes()),
+            ValueRef::Str(value) => self.add(&value.bytes()),
             ValueRef::Set(set) => set.iter().for_each(|member| self.lay(&member)),
             ValueRef::SortedSet(set) => {
                 for (member, score) in set.iter() {

@@ -57,7 +57,7 @@ fn is_shared(ctx: &Ctx<'_>, object: &ObjectRef<'_>) -> bool {
     let evicts_by_use = config.maxmemory > 0 && (policy.is_lru() || policy.is_lfu());
     match object.value() {
         ValueRef::Str(text) if text.encoding() == "int" => {
-            let number = super::args::parse_int(text.bytes());
+            let number = super::args::parse_int(&text.bytes());
             !evicts_by_use && number.is_some_and(|number| (0..SHARED_INTEGERS).contains(&number))
         }
         _ => false,

@@ -263,7 +263,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let exists = if options.get {
         let old = ctx.data.read::<Str>(key)?;
         match old {
-            Some(old) => ctx.reply.bulk(old.bytes()),
+            Some(old) => ctx.reply.bulk(&old.bytes()),
             None => ctx.reply.null(),
         }
         old.is_some()
@@ -288,7 +288,7 @@ fn set(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     match ctx.data.read::<Str>(&args[1])? {
-        Some(value) => ctx.reply.bulk(value.bytes()),
+        Some(value) => ctx.reply.bulk(&value.bytes()),
         None => ctx.reply.null(),
     }
     Ok(Outcome::Unchanged)
@@ -296,7 +296,7 @@ fn get(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn getset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     match ctx.data.read::<Str>(&args[1])? {
-        Some(value) => ctx.reply.bulk(value.bytes()),
+        Some(value) => ctx.reply.bulk(&value.bytes()),
         None => ctx.reply.null(),
     }
     put(ctx, &args[1], &args[2], None, false);
@@ -305,7 +305,7 @@ fn getset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn getdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     match ctx.data.read::<Str>(&args[1])? {
-        Some(value) => ctx.reply.bulk(value.bytes()),
+        Some(value) => ctx.reply.bulk(&value.bytes()),
         None => {
             ctx.reply.null();
             return Ok(Outcome::Unchanged);
@@ -319,7 +319,7 @@ fn getdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 fn getex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let options = Options::parse(args, 2, false)?;
     let key = args.at(1);
-    let value = ctx.data.read::<Str>(key)?.map(|value| value.bytes().to_vec());
+    let value = ctx.data.read::<Str>(key)?.map(|value| value.bytes().into_owned());
     let Some(value) = value else {
         ctx.reply.null();
         return Ok(Outcome::Unchanged);
@@ -411,7 +411,7 @@ fn mget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         }
         // A value of another type is no error here.
         match ctx.data.read::<Str>(key) {
-            Ok(Some(value)) => ctx.reply.bulk(value.bytes()),
+            Ok(Some(value)) => ctx.reply.bulk(&value.bytes()),
             _ => ctx.reply.null(),
         }
     }
@@ -425,7 +425,7 @@ fn check_length(ctx: &Ctx<'_>, length: usize) -> Result<(), CommandError> {
 
 fn append(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let (key, bytes) = (args.at(1), args.at(2));
-    let old = ctx.data.write::<Str>(key)?.map(|value| value.bytes().len());
+    let old = ctx.data.write::<Str>(key)?.map(|value| value.len());
     let length = match old {
         None => {
             ctx.data.insert_text(key, bytes);
@@ -477,7 +477,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     if offset < 0 {
         return Err(CommandError::OFFSET_OUT_OF_RANGE);
     }
-    let old = ctx.data.write::<Str>(key)?.map(|value| value.bytes().len());
+    let old = ctx.data.write::<Str>(key)?.map(|value| value.len());
     if bytes.is_empty() {
         ctx.reply.len(old.unwrap_or(0));
         return Ok(Outcome::Unchanged);
@@ -490,7 +490,7 @@ fn setrange(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let length = match ctx.data.write::<Str>(key)? {
         Some(mut value) => {
             value.set_range(offset, bytes);
-            value.bytes().len()
+            value.len()
         }
         None => 0,
     };
@@ -524,7 +524,7 @@ fn add(ctx: &mut Ctx<'_>, key: &[u8], by: i64) -> Done {
         ctx.data.insert_text(key, digits.format(by).as_bytes());
         return incremented(ctx, key, by);
     };
-    let old = parse_int(value.bytes()).ok_or(CommandError::NOT_AN_INTEGER)?;
+    let old = parse_int(&value.bytes()).ok_or(CommandError::NOT_AN_INTEGER)?;
     let new = old.checked_add(by).ok_or(CommandError::OVERFLOW)?;
     value.set(digits.format(new).as_bytes());
     drop(value);
@@ -539,7 +539,7 @@ fn incremented(ctx: &mut Ctx<'_>, key: &[u8], new: i64) -> Done {
 
 fn incrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let key = args.at(1);
-    let old = ctx.data.write::<Str>(key)?.map(|value| value.bytes().to_vec());
+    let old = ctx.data.write::<Str>(key)?.map(|value| value.bytes().into_owned());
     let old = match old {
         None => decimal::ZERO,
         Some(text) => decimal::parse(&text).ok_or(CommandError::NOT_A_FLOAT)?,

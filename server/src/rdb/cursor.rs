@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::lzf;
+use crate::lzf;
 
 /// Why a piece cannot be read.
 #[derive(Debug, PartialEq, Eq)]

@@ -10,7 +10,6 @@ mod fields;
 mod format;
 mod listpack;
 mod loader;
-mod lzf;
 mod objects;
 mod policy;
 mod reader;

@@ -5,8 +5,7 @@ use super::value::Value as Plain;
 use super::writer::{Layout, Place, Writer};
 use crate::clock::Millis;
 use crate::store::{
-    Access, Batch, Db, Encodings, Hash, HashRef, Origin, Set, SortedSet, Str, Twice, Value,
-    ValueRef,
+    Access, Batch, Db, Encodings, Hash, HashRef, Set, SortedSet, Str, Twice, Value, ValueRef,
 };
 
 /// Writes a value of the store. Where the version has no place for deadlines of fields, fields whose
@@ -20,7 +19,7 @@ pub fn write_value(
     now: Millis,
 ) -> bool {
     match value {
-        ValueRef::Str(value) => writer.string(out, place, value.bytes()),
+        ValueRef::Str(value) => writer.string(out, place, &value.bytes()),
         ValueRef::Hash(hash) => return write_hash(writer, out, place, hash, now),
         ValueRef::Set(set) => match set.ints() {
             Some(ints) => writer.int_set(out, place, ints),
@@ -75,8 +74,10 @@ pub(super) fn put(
     }
     let before = db.len();
     match value {
-        Plain::Str(bytes) => db.insert_text(key, bytes, Origin::Given, access),
-        value => db.insert(key, to_store(value, sizes).ok_or(Twice::Element)?, access),
+        Plain::Str(bytes) => db.insert_text(key, bytes, access, sizes.string),
+        value => {
+            db.insert(key, to_store(value, sizes).ok_or(Twice::Element)?, access, sizes.string)
+        }
     }
     if db.len() == before {
         return Err(Twice::Key);

@@ -120,14 +120,14 @@ mod tests {
 
     use super::*;
     use crate::rdb::{Entry, ReadOptions, Reader, Record, Value, Version};
-    use crate::store::{Access, SharedSink, Walked};
+    use crate::store::{Access, SharedSink, StrLimits, Walked};
 
     #[test]
     fn a_recording_is_a_file_of_the_moment_at_which_it_began() {
         let mut keyspace = Keyspace::new(3);
         for (db, key) in [(2, "c"), (0, "a"), (0, "b")] {
             let (key, access) = (key.as_bytes(), Access::used_at(1));
-            keyspace.db_mut(db).insert_text(key, key, crate::store::Origin::Given, access);
+            keyspace.db_mut(db).insert_text(key, key, access, StrLimits::default());
         }
         keyspace.db_mut(0).set_deadline(b"b", Some(99), 1);
         let writer = Writer::new(Version::V10, true);

@@ -6,8 +6,9 @@
 
 use super::checksum::Checksum;
 use super::format::{Version, kind, opcode};
-use super::{listpack, lzf, ziplist};
+use super::{listpack, ziplist};
 use crate::clock::Millis;
+use crate::lzf;
 use crate::resp::format_double;
 use crate::store::canonical_int;
 
@@ -298,7 +299,7 @@ impl Writer {
         const ROOM: usize = 1 + 9 + 9;
         let start = out.len();
         out.extend_from_slice(&[0; ROOM]);
-        if !compressor.compress(bytes, WORTH_IT, out) {
+        if !compressor.compress(None, bytes, WORTH_IT, out) {
             out.truncate(start);
             return false;
         }

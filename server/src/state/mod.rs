@@ -43,7 +43,7 @@ use crate::rdb::DumpOptions;
 use crate::replication::Replication;
 use crate::session::Client;
 pub use crate::store::Encodings;
-use crate::store::{HashLimits, SetLimits, SortedSetLimits};
+use crate::store::{HashLimits, SetLimits, SortedSetLimits, StrLimits};
 use crate::tls::Tls;
 
 /// What a server keeps beside its data. Its parts are fields so that they can be borrowed apart.
@@ -186,6 +186,7 @@ impl Server {
 impl From<&Config> for Encodings {
     fn from(config: &Config) -> Self {
         Encodings {
+            string: StrLimits { compress_from: config.string_compression_threshold as usize },
             hash: HashLimits {
                 entries: config.hash_max_listpack_entries as usize,
                 value: config.hash_max_listpack_value as usize,

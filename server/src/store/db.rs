@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use foldhash::quality::RandomState;
 
+use super::common::Common;
 use super::directory::{CURSOR_BITS, Directory, wrap};
 use super::entries::{At, Tally, position_of};
 #[cfg(test)]
@@ -14,10 +15,9 @@ use super::entry::set_access;
 use super::inline::Draft;
 use super::object::{Object, ObjectRef, Value};
 use super::own::OwnKeys;
-use super::segment::{LONGEST_ENTRY, Segment, SlotId};
-use super::shapes::Shapes;
+use super::segment::{Segment, SlotId};
 use super::snapshot::Snapshot;
-use super::string::Origin;
+use super::string::{Origin, Str, StrLimits};
 use super::watchers::{State, Watcher, Watchers};
 use super::{Access, Wheel};
 use crate::clock::Millis;
@@ -27,7 +27,7 @@ use crate::clock::Millis;
 pub struct Db {
     pub(super) segments: Vec<Segment>,
     pub(super) directory: Directory,
-    pub(super) shapes: Shapes,
+    pub(super) common: Common,
     /// Looks at a segment, by the first hash of its span, when something in it may have ended.
     pub(super) wheel: Wheel,
     /// The segment out of which what is due is being taken, as the wheel named it.
@@ -100,7 +100,7 @@ impl Db {
     fn fixed(&self) -> usize {
         self.segments.capacity() * size_of::<Segment>()
             + self.directory.heap_bytes()
-            + self.shapes.heap_bytes()
+            + self.common.heap_bytes()
             + self.wheel.heap_bytes()
     }
 
@@ -147,10 +147,14 @@ impl Db {
     }
 
     /// Puts `value` under `key` in place of whatever is there; without a deadline.
-    pub fn insert(&mut self, key: &[u8], value: Value, access: Access) {
+    pub fn insert(&mut self, key: &[u8], value: Value, access: Access, limits: StrLimits) {
         match value {
-            Value::Str(text) if text.bytes.len() <= LONGEST_ENTRY => {
-                self.insert_text(key, &text.bytes, text.origin, access);
+            Value::Str(Str { bytes, origin: Origin::Given }) => {
+                self.insert_text(key, &bytes, access, limits);
+            }
+            Value::Str(Str { bytes, origin }) => {
+                let at = self.cleared(key);
+                self.put_text(at, key, &bytes, origin, access);
             }
             Value::Hash(hash) if self.draft_of(&hash) => {
                 let grown = hash.is_grown();
@@ -168,15 +172,18 @@ impl Db {
     }
 
     /// Puts a string under `key` in place of whatever is there; without a deadline.
-    pub fn insert_text(&mut self, key: &[u8], text: &[u8], origin: Origin, access: Access) {
+    pub fn insert_text(&mut self, key: &[u8], text: &[u8], access: Access, limits: StrLimits) {
         let at = self.cleared(key);
-        self.put_text(at, key, text, origin, access);
+        if limits.allow_compression(text) && self.put_compressed(at, key, text, access).is_some() {
+            return;
+        }
+        self.put_text(at, key, text, Origin::Given, access);
     }
 
     /// Puts an object of another place here, under `key`, with its deadline.
-    pub fn adopt(&mut self, key: &[u8], object: Object) {
+    pub fn adopt(&mut self, key: &[u8], object: Object, limits: StrLimits) {
         let Object { value, deadline, access } = object;
-        self.insert(key, value, access);
+        self.insert(key, value, access, limits);
         self.set_deadline(key, deadline, 0);
     }
 
@@ -276,8 +283,8 @@ impl Db {
 
     /// All objects, due ones included, in no order.
     pub fn iter(&self) -> impl Iterator<Item = ObjectRef<'_>> {
-        let shapes = &self.shapes;
-        let of = move |segment| move |id| ObjectRef::new(segment, shapes, id);
+        let common = &self.common;
+        let of = move |segment| move |id| ObjectRef::new(segment, common, id);
         self.segments.iter().flat_map(move |segment| segment.ids().map(of(segment)))
     }
 
@@ -296,7 +303,7 @@ impl Db {
                 .map(|id| (segment.position(id), id))
                 .filter(|(at, _)| *at >= from)
                 .collect();
-            let mut show = |id| visit(ObjectRef::new(segment, &self.shapes, id));
+            let mut show = |id| visit(ObjectRef::new(segment, &self.common, id));
             if found.len() > wanted {
                 let (_, &mut (last, _), _) = found.select_nth_unstable(wanted - 1);
                 found.iter().filter(|(at, _)| *at <= last).for_each(|(_, id)| show(*id));
@@ -323,7 +330,7 @@ impl Db {
             let segment = &self.segments[rng.usize(..self.segments.len())];
             let slot = rng.usize(..slots);
             if segment.holds(slot) {
-                return Some(ObjectRef::new(segment, &self.shapes, slot as SlotId));
+                return Some(ObjectRef::new(segment, &self.common, slot as SlotId));
             }
         }
     }
@@ -348,7 +355,7 @@ impl Db {
                 if missing == 0 {
                     return;
                 }
-                visit(ObjectRef::new(segment, &self.shapes, slot as SlotId));
+                visit(ObjectRef::new(segment, &self.common, slot as SlotId));
                 missing -= 1;
             }
         }

@@ -1,10 +1,12 @@
 //! The sizes at which small encodings give way to big ones.
 
-use super::{HashLimits, SetLimits, SortedSetLimits};
+use super::{HashLimits, SetLimits, SortedSetLimits, StrLimits};
 
 /// The sizes at which small encodings give way to big ones.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Encodings {
+    /// `string-compression-threshold`.
+    pub string: StrLimits,
     /// `hash-max-listpack-entries`, `hash-max-listpack-value`.
     pub hash: HashLimits,
     /// `set-max-intset-entries`.

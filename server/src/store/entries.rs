@@ -64,7 +64,7 @@ impl Db {
     /// The object of an entry.
     #[inline]
     pub(super) fn object(&self, at: At) -> ObjectRef<'_> {
-        ObjectRef::new(&self.segments[at.segment], &self.shapes, at.id)
+        ObjectRef::new(&self.segments[at.segment], &self.common, at.id)
     }
 
     #[inline]
@@ -76,7 +76,9 @@ impl Db {
     pub(super) fn inline(&self, at: At) -> Option<InlineHash<'_>> {
         let entry = self.segments[at.segment].entry(at.id);
         match entry.form() {
-            Form::Hash(layout) => Some(InlineHash::new(entry.payload(), layout, &self.shapes)),
+            Form::Hash(layout) => {
+                Some(InlineHash::new(entry.payload(), layout, &self.common.shapes))
+            }
             _ => None,
         }
     }
@@ -98,7 +100,7 @@ impl Db {
     #[inline]
     pub(super) fn first_field(&self, at: At) -> Millis {
         match self.segments[at.segment].entry(at.id).form() {
-            Form::Text(_) => 0,
+            Form::Text(_) | Form::Compressed => 0,
             Form::Hash(layout) if !layout.timed => 0,
             Form::Hash(_) => self.inline(at).map_or(0, |hash| hash.first_deadline()),
             Form::Outline => self.outside(at).and_then(Value::next_field_deadline).unwrap_or(0),
@@ -110,7 +112,7 @@ impl Db {
     pub(super) fn type_of(&self, at: At) -> Type {
         let segment = &self.segments[at.segment];
         match segment.entry(at.id).form() {
-            Form::Text(_) => Type::Str,
+            Form::Text(_) | Form::Compressed => Type::Str,
             Form::Hash(_) => Type::Hash,
             Form::Outline => segment.outline(at.id).value.type_of(),
         }
@@ -134,6 +136,25 @@ impl Db {
         if first != first_before {
             self.set_deadline_at(at, self.segments[at.segment].deadline(at.id));
         }
+    }
+
+    /// Compresses a string into the entry of `key`, made if `at` is None. The entry's deadline stays.
+    /// None, and nothing is done: it stays too long, or it is not worth it.
+    pub(super) fn put_compressed(
+        &mut self,
+        at: Option<At>,
+        key: &[u8],
+        text: &[u8],
+        access: Access,
+    ) -> Option<At> {
+        let room = LONGEST_ENTRY.saturating_sub(key.len() + ENTRY_HEAD);
+        let mut payload = std::mem::take(&mut self.scratch.payload);
+        let is_shorter =
+            key.len() <= LONGEST_KEY && self.common.dictionaries.compress(text, room, &mut payload);
+        let head = Head::new(Form::Compressed, access);
+        let at = is_shorter.then(|| self.put(at, key, &head, &payload, None));
+        self.scratch.payload = payload;
+        at
     }
 
     /// Writes a string to the entry of `key`, made if `at` is None; outside the entry if it is too
@@ -171,7 +192,7 @@ impl Db {
         }
         let mut payload = std::mem::take(&mut self.scratch.payload);
         payload.clear();
-        let layout = encode(draft.iter(), &mut self.shapes, &mut payload);
+        let layout = encode(draft.iter(), &mut self.common.shapes, &mut payload);
         let head = Head { grown, ..Head::new(Form::Hash(layout), access) };
         let at = self.put(at, key, &head, &payload, None);
         self.scratch.payload = payload;
@@ -271,11 +292,13 @@ impl Db {
         self.tally.outlines -= self.outline_bytes(at);
         let segment = &mut self.segments[at.segment];
         let entry = segment.entry(at.id);
-        if let Form::Hash(layout) = entry.form()
-            && layout.shaped
-        {
-            let payload = entry.payload();
-            self.shapes.release(ShapeId::from_le_bytes([payload[0], payload[1]]));
+        let payload = entry.payload();
+        match entry.form() {
+            Form::Hash(layout) if layout.shaped => {
+                self.common.shapes.release(ShapeId::from_le_bytes([payload[0], payload[1]]));
+            }
+            Form::Compressed => self.common.dictionaries.release(payload),
+            _ => {}
         }
         let before = segment.bytes();
         segment.take_outline(at.id);

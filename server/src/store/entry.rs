@@ -17,6 +17,8 @@ use crate::clock::Millis;
 pub(super) enum Form {
     /// The bytes of a string.
     Text(Origin),
+    /// A string that was given, compressed (see `dictionaries.rs`).
+    Compressed,
     /// An inline hash.
     Hash(Layout),
     /// The number of an outline: the value is kept outside.
@@ -51,6 +53,7 @@ const TIMED: u8 = 1 << 4;
 // Of strings.
 const COMPUTED: u8 = 1 << 3;
 const CHANGED: u8 = 1 << 4;
+const COMPRESSED: u8 = COMPUTED | CHANGED;
 const LONG_KEY: u8 = 1 << 5;
 const DEADLINE: u8 = 1 << 6;
 /// Where the key begins.
@@ -84,6 +87,7 @@ impl Head {
             Form::Text(Origin::Given) => TEXT,
             Form::Text(Origin::Computed) => TEXT | COMPUTED,
             Form::Text(Origin::Changed) => TEXT | CHANGED,
+            Form::Compressed => TEXT | COMPRESSED,
             Form::Outline => OUTLINE,
             Form::Hash(Layout { shaped, wide, timed }) => {
                 (if shaped { SHAPED } else { HASH }) | bit(wide, WIDE) | bit(timed, TIMED)
@@ -129,6 +133,7 @@ impl<'a> Entry<'a> {
     pub(super) fn form(self) -> Form {
         let flags = self.0[0];
         match flags & FORM {
+            TEXT if flags & COMPRESSED == COMPRESSED => Form::Compressed,
             TEXT if flags & CHANGED != 0 => Form::Text(Origin::Changed),
             TEXT if flags & COMPUTED != 0 => Form::Text(Origin::Computed),
             TEXT => Form::Text(Origin::Given),
@@ -191,7 +196,8 @@ mod tests {
     fn an_entry_reads_as_it_was_written() {
         let layout = Layout { shaped: true, wide: false, timed: true };
         let texts = [Origin::Given, Origin::Computed, Origin::Changed].map(Form::Text);
-        let others = [Form::Outline, Form::Hash(layout), Form::Hash(Layout::default())];
+        let others =
+            [Form::Compressed, Form::Outline, Form::Hash(layout), Form::Hash(Layout::default())];
         for form in texts.into_iter().chain(others) {
             for deadline in [None, Some(1 << 50)] {
                 let access = Access::used_at(1_700_000_000_000);

@@ -105,7 +105,7 @@ impl Batch {
         }
         let mut payload = std::mem::take(&mut db.scratch.payload);
         payload.clear();
-        let layout = encode(fields.clone(), &mut db.shapes, &mut payload);
+        let layout = encode(fields.clone(), &mut db.common.shapes, &mut payload);
         if !db.is_known_shape(layout, &payload) && has_twice(fields.clone()) {
             db.release_shape(layout, &payload);
             return Err(Twice::Element);
@@ -185,12 +185,12 @@ impl Db {
 
     /// Whether others have the same names: then none of them comes twice.
     fn is_known_shape(&self, layout: Layout, payload: &[u8]) -> bool {
-        layout.shaped && self.shapes.is_shared(shape_of(payload))
+        layout.shaped && self.common.shapes.is_shared(shape_of(payload))
     }
 
     fn release_shape(&mut self, layout: Layout, payload: &[u8]) {
         if layout.shaped {
-            self.shapes.release(shape_of(payload));
+            self.common.shapes.release(shape_of(payload));
         }
     }
 }

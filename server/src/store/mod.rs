@@ -2,8 +2,10 @@
 
 mod ahead;
 mod alloc;
+mod common;
 mod db;
 mod deadlines;
+mod dictionaries;
 mod directory;
 mod due;
 mod encodings;
@@ -43,7 +45,7 @@ pub use ordered::{LexBound, ScoreBound};
 pub use set::{Set, SetLimits};
 pub use snapshot::{SharedSink, Sink};
 pub(crate) use string::canonical_int;
-pub use string::{Origin, Str, StrRef};
+pub use string::{Origin, Str, StrLimits, StrRef};
 pub use table::{Keyed, Table};
 pub use watchers::Watcher;
 pub use write::{Spot, Write};

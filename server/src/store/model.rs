@@ -57,7 +57,7 @@ impl Model {
 
 fn plain(value: ValueRef<'_>) -> Plain {
     match value {
-        ValueRef::Str(text) => Plain::Text(text.bytes().to_vec()),
+        ValueRef::Str(text) => Plain::Text(text.bytes().into_owned()),
         ValueRef::Hash(hash) => {
             let at = |field| hash.deadline(field).unwrap_or(0);
             let fields = hash.pairs(0).into_iter();
@@ -70,6 +70,9 @@ fn plain(value: ValueRef<'_>) -> Plain {
 
 const LIMITS: HashLimits = HashLimits { entries: 8, value: 64 };
 
+/// Half the rounds compress strings.
+const TEXTS: [StrLimits; 2] = [StrLimits { compress_from: 0 }, StrLimits { compress_from: 64 }];
+
 /// One step of random work on both.
 fn step(keyspace: &mut Keyspace, model: &mut Model, rng: &mut fastrand::Rng, now: Millis) {
     let length = if rng.u32(..40) == 0 { 300 } else { rng.usize(..3) };
@@ -81,9 +84,10 @@ fn step(keyspace: &mut Keyspace, model: &mut Model, rng: &mut fastrand::Rng, now
     let deadline = [None, Some(soon), Some(soon), Some(1 << 50)][rng.usize(..4)];
     let db = keyspace.db_mut(0);
     let used = |_| None;
-    match rng.u32(..14) {
+    let texts = TEXTS[rng.usize(..2)];
+    match rng.u32(..15) {
         0 => {
-            db.insert_text(&key, &value, Origin::Given, Access::used_at(now));
+            db.insert_text(&key, &value, Access::used_at(now), texts);
             model.0.insert(key, (Plain::Text(value), 0));
         }
         1..=5 => {
@@ -134,13 +138,21 @@ fn step(keyspace: &mut Keyspace, model: &mut Model, rng: &mut fastrand::Rng, now
             assert_eq!(db.set_deadline(&key, deadline, now), found.is_some());
             found.into_iter().for_each(|entry| entry.1 = deadline.unwrap_or(0));
         }
-        12 => assert_eq!(db.remove(&key, now), model.0.remove(&key).is_some()),
+        12 => {
+            if let Ok(Some(mut text)) = db.write::<Str>(&key, now, used) {
+                let expected = model.0.get_mut(&key).map(|(value, _)| value);
+                let Some(Plain::Text(expected)) = expected else { panic!("no string there") };
+                text.append(b"more");
+                expected.extend_from_slice(b"more");
+            }
+        }
+        13 => assert_eq!(db.remove(&key, now), model.0.remove(&key).is_some()),
         _ => {
             let taken = db.take(&key, now);
             let expected = model.0.remove(&key);
             assert_eq!(taken.is_some(), expected.is_some());
             if let (Some(object), Some(expected)) = (taken, expected) {
-                db.adopt(b"moved", object);
+                db.adopt(b"moved", object, texts);
                 model.0.insert(b"moved".to_vec(), expected);
             }
         }
@@ -230,7 +242,12 @@ fn a_scan_loses_nothing_that_stays() {
     let mut keyspace = Keyspace::new(1);
     let db = keyspace.db_mut(0);
     let put = |db: &mut Db, number: u32| {
-        db.insert_text(format!("key:{number}").as_bytes(), b"v", Origin::Given, Access::used_at(0));
+        db.insert_text(
+            format!("key:{number}").as_bytes(),
+            b"v",
+            Access::used_at(0),
+            StrLimits::default(),
+        );
     };
     (0..3_000).for_each(|number| put(db, number));
     let (mut seen, mut cursor, mut next) = (BTreeSet::new(), 0, 3_000);
@@ -278,7 +295,7 @@ fn short_deadlines_among_long_ones_leave_nothing_behind() {
     let mut keyspace = Keyspace::new(1);
     let db = keyspace.db_mut(0);
     let put = |db: &mut Db, key: &str, at: Millis| {
-        db.insert_text(key.as_bytes(), b"v", Origin::Given, Access::used_at(0));
+        db.insert_text(key.as_bytes(), b"v", Access::used_at(0), StrLimits::default());
         db.set_deadline(key.as_bytes(), Some(at), 0);
     };
     put(db, "long", 1_800_000);

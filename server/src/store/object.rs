@@ -1,9 +1,9 @@
 //! Values, and objects: a value with its key, deadline and last use, as they lie in the keyspace.
 
+use super::common::Common;
 use super::entry::Form;
 use super::inline::InlineHash;
 use super::segment::{Segment, SlotId};
-use super::shapes::Shapes;
 use super::{Hash, HashRef, Set, SortedSet, Str, StrRef};
 use crate::clock::Millis;
 
@@ -272,14 +272,14 @@ pub struct Object {
 #[derive(Debug, Clone, Copy)]
 pub struct ObjectRef<'a> {
     segment: &'a Segment,
-    shapes: &'a Shapes,
+    common: &'a Common,
     id: SlotId,
 }
 
 impl<'a> ObjectRef<'a> {
     #[inline]
-    pub(super) fn new(segment: &'a Segment, shapes: &'a Shapes, id: SlotId) -> Self {
-        ObjectRef { segment, shapes, id }
+    pub(super) fn new(segment: &'a Segment, common: &'a Common, id: SlotId) -> Self {
+        ObjectRef { segment, common, id }
     }
 
     /// Its key.
@@ -293,8 +293,11 @@ impl<'a> ObjectRef<'a> {
         let entry = self.segment.entry(self.id);
         match entry.form() {
             Form::Text(origin) => ValueRef::Str(StrRef::new(entry.payload(), origin)),
+            Form::Compressed => {
+                ValueRef::Str(self.common.dictionaries.read(entry.payload()).into())
+            }
             Form::Hash(layout) => {
-                let hash = InlineHash::new(entry.payload(), layout, self.shapes);
+                let hash = InlineHash::new(entry.payload(), layout, &self.common.shapes);
                 ValueRef::Hash(HashRef::inline(hash, entry.is_grown()))
             }
             Form::Outline => match &self.segment.outline(self.id).value {

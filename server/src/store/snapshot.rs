@@ -93,9 +93,10 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::Order;
-    use super::super::string::Origin;
     use super::*;
-    use crate::store::{Access, Hash, HashLimits, Keyspace, Set, SetLimits, Str, Value, Walked};
+    use crate::store::{
+        Access, Hash, HashLimits, Keyspace, Set, SetLimits, Str, StrLimits, Value, Walked,
+    };
 
     type State = BTreeMap<(usize, Vec<u8>), (Value, Option<u64>)>;
 
@@ -124,12 +125,11 @@ mod tests {
         let (db, other) = (rng.usize(..3), rng.usize(..3));
         let key = format!("key:{}", rng.u32(..2_000)).into_bytes();
         let (limits, access) = (HashLimits::default(), Access::used_at(now));
+        let texts = StrLimits { compress_from: rng.usize(..2) * 64 };
         let place = keyspace.db_mut(db);
         match rng.u32(..1_000) {
-            0..200 => place.insert(&key, Str::new(&key).into(), access),
-            200..300 => {
-                place.insert_text(&key, &vec![b'x'; rng.usize(..2_000)], Origin::Given, access)
-            }
+            0..200 => place.insert(&key, Str::new(&key).into(), access, texts),
+            200..300 => place.insert_text(&key, &vec![b'x'; rng.usize(..2_000)], access, texts),
             300..450 => {
                 if let Ok(mut hash) = place.create::<Hash>(&key, |_| None, access) {
                     let field = [rng.u8(..4)];
@@ -160,7 +160,7 @@ mod tests {
             900..960 => {
                 let to = format!("key:{}", rng.u32(..2_000)).into_bytes();
                 if let Some(object) = place.take(&key, now) {
-                    keyspace.db_mut(other).adopt(&to, object);
+                    keyspace.db_mut(other).adopt(&to, object, texts);
                 }
             }
             960..990 => while keyspace.pop_due(now, Order::Place).is_some() {},
@@ -204,8 +204,8 @@ mod tests {
             keyspace.db_mut(0).insert_text(
                 &number.to_le_bytes(),
                 b"1",
-                Origin::Given,
                 Access::used_at(1),
+                StrLimits::default(),
             );
         }
         let kept = Arc::new(Mutex::new(Kept::default()));

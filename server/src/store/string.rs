@@ -1,6 +1,24 @@
 //! Strings: bytes; which of them Redis would keep as numbers shows in their encoding's name.
 
+use std::borrow::Cow;
+
 use super::allocated;
+use super::dictionaries::Compressed;
+
+/// From where on strings are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct StrLimits {
+    /// Bytes (`string-compression-threshold`); 0 = none is.
+    pub compress_from: usize,
+}
+
+impl StrLimits {
+    /// Whether a string is to be compressed if that makes it shorter.
+    #[inline]
+    pub fn allow_compression(self, text: &[u8]) -> bool {
+        self.compress_from != 0 && text.len() >= self.compress_from
+    }
+}
 
 /// How a string came to be what it is: its encoding's name tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -22,10 +40,16 @@ pub struct Str {
 }
 
 /// A string where it lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub struct StrRef<'a> {
-    bytes: &'a [u8],
+    text: Text<'a>,
     origin: Origin,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Text<'a> {
+    Plain(&'a [u8]),
+    Compressed(Compressed<'a>),
 }
 
 /// Up to this length Redis keeps a string within its object (`embstr`).
@@ -44,7 +68,7 @@ impl Str {
 
     /// The string where it lies.
     pub fn as_ref(&self) -> StrRef<'_> {
-        StrRef { bytes: &self.bytes, origin: self.origin }
+        StrRef::new(&self.bytes, self.origin)
     }
 
     /// Adds bytes at the end.
@@ -71,37 +95,56 @@ impl Str {
 
 impl<'a> StrRef<'a> {
     pub(super) fn new(bytes: &'a [u8], origin: Origin) -> Self {
-        StrRef { bytes, origin }
+        StrRef { text: Text::Plain(bytes), origin }
     }
 
-    /// The bytes.
-    pub fn bytes(self) -> &'a [u8] {
-        self.bytes
+    /// The bytes: of a compressed string, a copy.
+    #[inline]
+    pub fn bytes(self) -> Cow<'a, [u8]> {
+        match self.text {
+            Text::Plain(bytes) => Cow::Borrowed(bytes),
+            Text::Compressed(text) => Cow::Owned(text.bytes()),
+        }
     }
 
     /// How many bytes it has.
     pub fn len(self) -> usize {
-        self.bytes.len()
+        match self.text {
+            Text::Plain(bytes) => bytes.len(),
+            Text::Compressed(text) => text.len(),
+        }
     }
 
     /// Whether it has no bytes.
     pub fn is_empty(self) -> bool {
-        self.bytes.is_empty()
+        self.len() == 0
+    }
+
+    /// Whether it consists of these bytes and came to be in this way.
+    pub(super) fn is(self, bytes: &[u8], origin: Origin) -> bool {
+        self.origin == origin && self.len() == bytes.len() && *self.bytes() == *bytes
     }
 
     /// `int`, `embstr` or `raw`, as Redis tells them apart.
     pub fn encoding(self) -> &'static str {
-        match (self.origin, self.bytes) {
+        match (self.origin, self.text) {
             (Origin::Changed, _) => "raw",
-            (Origin::Given, bytes) if canonical_int(bytes).is_some() => "int",
-            (_, bytes) if bytes.len() <= EMBEDDED => "embstr",
+            // Numbers are too short to be compressed.
+            (Origin::Given, Text::Plain(bytes)) if canonical_int(bytes).is_some() => "int",
+            _ if self.len() <= EMBEDDED => "embstr",
             _ => "raw",
         }
     }
 
     /// A copy of its own.
     pub fn to_str(self) -> Str {
-        Str { bytes: self.bytes.into(), origin: self.origin }
+        Str { bytes: self.bytes().into_owned(), origin: self.origin }
+    }
+}
+
+impl<'a> From<Compressed<'a>> for StrRef<'a> {
+    fn from(text: Compressed<'a>) -> Self {
+        StrRef { text: Text::Compressed(text), origin: Origin::Given }
     }
 }
 
@@ -131,7 +174,7 @@ mod tests {
         assert_eq!(Str::computed(b"12").as_ref().encoding(), "embstr");
         let mut number = Str::new(b"12");
         number.append(b"3");
-        assert_eq!((number.as_ref().encoding(), number.as_ref().bytes()), ("raw", &b"123"[..]));
+        assert_eq!((number.as_ref().encoding(), &*number.as_ref().bytes()), ("raw", &b"123"[..]));
     }
 
     #[test]

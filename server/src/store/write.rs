@@ -4,6 +4,7 @@
 //! deadline, and an aggregate without elements is taken out. A small hash is changed where it lies
 //! as long as no length changes; otherwise in a draft that is written back once, in the end.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
@@ -455,8 +456,13 @@ impl Write<'_, Hash> {
 
 impl Write<'_, Str> {
     /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> Cow<'_, [u8]> {
         self.text().bytes()
+    }
+
+    /// How many bytes.
+    pub fn len(&self) -> usize {
+        self.text().len()
     }
 
     fn text(&self) -> StrRef<'_> {
@@ -491,13 +497,13 @@ impl Write<'_, Str> {
             change(text);
             return;
         }
-        let mut text = Str::new(self.bytes());
+        let mut text = self.text().to_str();
         change(&mut text);
         self.replace(&text.bytes, text.origin);
     }
 
     fn replace(&mut self, bytes: &[u8], origin: Origin) {
-        if self.text() == StrRef::new(bytes, origin) {
+        if self.text().is(bytes, origin) {
             return;
         }
         self.at = Some(self.db.put_text(self.at, self.key, bytes, origin, self.access));
