@@ -5,7 +5,8 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use cloakroom::resp::{Limits, Parsed, RequestParser};
-use cloakroom::store::{Db, Hash, Keyspace, Kind, Order, Popped, Wheel};
+use cloakroom::store::{Access, Db, Hash, Keyspace, Kind, Order, Popped, Str, StrLimits, Wheel};
+use cloakroom_benches::document;
 use cloakroom_benches::mix::{Key, Mix, NAMES, log_in};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use dashmap::DashMap;
@@ -113,6 +114,39 @@ fn keyspace(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// Sessions that are one string of JSON, kept as they are and compressed.
+fn strings(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("strings");
+    let mut sessions = vec![Vec::new(); 1000];
+    let numbered = sessions.iter_mut().zip(0..);
+    numbered.for_each(|(session, number)| document::write(number, session));
+    for (name, compress_from) in [("as they are", 0), ("compressed", 256)] {
+        let (limits, mut rng) = (StrLimits { compress_from }, fastrand::Rng::with_seed(3));
+        let mut db = Db::default();
+        let mut put = |db: &mut Db, number: u32| {
+            let session = &sessions[rng.usize(..sessions.len())];
+            db.insert_text(Key::new(number).name(), session, Access::used_at(0), limits);
+        };
+        (0..SESSIONS).for_each(|number| put(&mut db, number));
+        let mut number = 0;
+        group.bench_function(format!("set, {name}"), |bench| {
+            bench.iter(|| {
+                number = (number + 7_919) % SESSIONS;
+                put(&mut db, number);
+            });
+        });
+        group.bench_function(format!("get, {name}"), |bench| {
+            bench.iter(|| {
+                number = (number + 7_919) % SESSIONS;
+                let object = db.get(Key::new(number).name(), 0);
+                let text = object.and_then(|object| Str::of(object.value()));
+                black_box(text.map(|text| text.bytes().len()))
+            });
+        });
+    }
+    group.finish();
+}
+
 fn deadlines(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("deadlines");
     group.throughput(Throughput::Elements(100_000));
@@ -156,5 +190,5 @@ fn ending(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(parts, parsing, keyspace, deadlines, ending);
+criterion_group!(parts, parsing, keyspace, strings, deadlines, ending);
 criterion_main!(parts);

@@ -1,3 +1,4 @@
-//! The mixes that all measurements of Cloakroom share.
+//! The mixes and sessions that all measurements of Cloakroom share.
 
+pub mod document;
 pub mod mix;

@@ -15,17 +15,23 @@ pub(crate) fn run(bench: &Bench, churn: u32, report: &mut Report) -> io::Result<
     head.extend(bench.kinds.iter().map(Kind::name));
     head.push("ratio".to_owned());
     let mut table = Table::new(head);
-    let mut groups = Vec::new();
+    let (mut groups, mut strings) = (Vec::new(), Vec::new());
     for shape in Shape::ALL {
         let count = shape.share(bench.sessions);
         let mut each = Vec::new();
         for kind in &bench.kinds {
-            each.push(measure(bench, kind, count, |number, out| shape.write(number, out)).ok());
+            each.push(
+                measure(bench, kind, &[], count, |number, out| shape.write(number, out)).ok(),
+            );
         }
         table.row(row(&format!("{}, {count}", shape.name()), shape.own_bytes(), &each));
         let values = each.iter().map(|each| each.unwrap_or(0.0) / f64::from(shape.own_bytes()));
+        if shape == Shape::Strings {
+            strings = each.clone();
+        }
         groups.push((shape.name().to_owned(), values.collect()));
     }
+    table.row(compressed(bench, &strings));
     if churn > 0 {
         let count = bench.sessions;
         let mut each = Vec::new();
@@ -60,15 +66,26 @@ fn row(name: &str, own: u32, each: &[Option<f64>]) -> Vec<String> {
 fn measure(
     bench: &Bench,
     kind: &Kind,
+    flags: &[&str],
     count: u32,
     write: impl FnMut(u32, &mut Vec<u8>) -> u32,
 ) -> io::Result<f64> {
-    let target = bench.start(kind, &[])?;
+    let target = bench.start(kind, flags)?;
     let empty = resident(&target)?;
     let bar = progress(&format!("memory: {}", kind.name()), u64::from(count));
     load::fill(&target, count, write, &bar)?;
     bar.finish_and_clear();
     Ok((resident(&target)? - empty) / f64::from(count))
+}
+
+/// The strings once more, compressed by the server that can: beside what others take for them.
+fn compressed(bench: &Bench, plain: &[Option<f64>]) -> Vec<String> {
+    let (shape, flags) = (Shape::Strings, ["--string-compression-threshold", "256"]);
+    let count = shape.share(bench.sessions);
+    let write = |number, out: &mut Vec<u8>| shape.write(number, out);
+    let ours = measure(bench, &bench.kinds[0], &flags, count, write).ok();
+    let each: Vec<Option<f64>> = std::iter::once(ours).chain(plain[1..].iter().copied()).collect();
+    row(&format!("the same, compressed, {count}"), shape.own_bytes(), &each)
 }
 
 /// The same after `rounds` random logins, visits, field deletions and expiries.

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use clap::ValueEnum;
 use cloakroom::store::{Access, Db, Hash, HashLimits};
 
+use crate::document;
+
 /// The fields of a session, as a login writes them.
 pub const NAMES: [&[u8]; 8] = [
     b"field:0", b"field:1", b"field:2", b"field:3", b"field:4", b"field:5", b"field:6", b"field:7",
@@ -167,7 +169,7 @@ pub enum Shape {
     FieldDeadlines,
     /// Values of 1 KiB.
     LargeValues,
-    /// SET with EX, of 300 to 2,000 bytes.
+    /// SET with EX, JSON of 300 to 2,000 bytes.
     Strings,
 }
 
@@ -183,7 +185,7 @@ impl Shape {
             Shape::OwnNames => "own field names",
             Shape::FieldDeadlines => "field TTLs, 1 in 4",
             Shape::LargeValues => "8 fields × 1 KiB",
-            Shape::Strings => "strings, 300–2,000 B",
+            Shape::Strings => "JSON strings, 300–2,000 B",
         }
     }
 
@@ -233,12 +235,9 @@ impl Shape {
                 3
             }
             Shape::Strings => {
-                let length = 300 + (number.wrapping_mul(2_654_435_761) >> 8) % 1701;
-                out.extend_from_slice(b"*5\r\n$3\r\nSET\r\n");
-                key.write(out);
-                let _ = write!(out, "${length}\r\n");
-                out.resize(out.len() + length as usize, b'v');
-                out.extend_from_slice(b"\r\n$2\r\nEX\r\n$4\r\n1800\r\n");
+                let mut session = Vec::new();
+                document::write(number, &mut session);
+                request(&[b"SET", key.name(), &session, b"EX", b"1800"], out);
                 1
             }
         }
@@ -249,7 +248,7 @@ impl Shape {
         match self {
             Shape::Common | Shape::OwnNames | Shape::FieldDeadlines => 18 + 8 * (7 + 32),
             Shape::LargeValues => 18 + 8 * (7 + 1024),
-            Shape::Strings => 18 + 1150,
+            Shape::Strings => 18 + document::mean_len(),
         }
     }
 }

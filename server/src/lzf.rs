@@ -21,9 +21,7 @@ pub(crate) const MOST_EXPANSION: u64 = LONGEST as u64 / 3;
 /// `out`. False: it is damaged. The caller has checked that the length is one that so many bytes can
 /// have.
 pub(crate) fn decompress(input: &[u8], length: usize, out: &mut Vec<u8>) -> bool {
-    out.clear();
-    out.reserve(length.min(input.len() * 4));
-    pieces(&[], input, length, out).is_some() && out.len() == length
+    decompress_with(&[], input, length, out)
 }
 
 /// The same for a string that was compressed with this dictionary.
@@ -34,18 +32,20 @@ pub(crate) fn decompress_with(
     out: &mut Vec<u8>,
 ) -> bool {
     out.clear();
-    out.reserve(length);
-    pieces(dictionary, input, length, out).is_some() && out.len() == length
+    out.resize(length, 0);
+    pieces(dictionary, input, out) == Some(length)
 }
 
-fn pieces(dictionary: &[u8], input: &[u8], length: usize, out: &mut Vec<u8>) -> Option<()> {
-    let mut rest = input;
+/// Writes what the pieces say from the start of `out` on; returns how many bytes they are.
+fn pieces(dictionary: &[u8], input: &[u8], out: &mut [u8]) -> Option<usize> {
+    let (mut rest, mut at) = (input, 0);
     while let [control, after @ ..] = rest {
         let control = usize::from(*control);
         if control < LONGEST_RUN {
-            let (run, after) = after.split_at_checked(control + 1)?;
-            out.extend_from_slice(run);
-            rest = after;
+            let length = control + 1;
+            copy(after, length, out.get_mut(at..)?)?;
+            at += length;
+            rest = &after[length..];
         } else {
             let (mut repeat, mut after) = (control >> 5, after);
             if repeat == 7 {
@@ -55,30 +55,46 @@ fn pieces(dictionary: &[u8], input: &[u8], length: usize, out: &mut Vec<u8>) -> 
             }
             let (low, after) = after.split_first()?;
             let back = ((control & 31) << 8 | usize::from(*low)) + 1;
-            repeat_back(dictionary, out, back, repeat + 2)?;
+            repeat_back(dictionary, out, at, Repetition { back, length: repeat + 2 })?;
+            at += repeat + 2;
             rest = after;
         }
-        if out.len() > length {
-            return None;
-        }
+    }
+    Some(at)
+}
+
+/// Copies the first `length` bytes. Where there is room for it, as many as a piece mostly has at
+/// once: what is too much is written over.
+#[inline]
+fn copy(from: &[u8], length: usize, to: &mut [u8]) -> Option<()> {
+    match (from.first_chunk::<LONGEST_RUN>(), to.first_chunk_mut::<LONGEST_RUN>()) {
+        (Some(from), Some(to)) if length <= LONGEST_RUN => *to = *from,
+        _ => to.get_mut(..length)?.copy_from_slice(from.get(..length)?),
     }
     Some(())
 }
 
-fn repeat_back(dictionary: &[u8], out: &mut Vec<u8>, back: usize, count: usize) -> Option<()> {
-    let mut left = count;
-    if back > out.len() {
-        let start = dictionary.len().checked_sub(back - out.len())?;
-        let from = dictionary[start..].iter().take(left);
-        left -= from.len();
-        out.extend(from);
+#[inline]
+fn repeat_back(dictionary: &[u8], out: &mut [u8], at: usize, found: Repetition) -> Option<()> {
+    let Repetition { back, length } = found;
+    let end = at + length;
+    let mut done = at;
+    if back > at {
+        let from = &dictionary[dictionary.len().checked_sub(back - at)?..];
+        let shared = length.min(from.len());
+        copy(from, shared, &mut out[at..])?;
+        done += shared;
     }
-    let start = if left == 0 { return Some(()) } else { out.len().checked_sub(back)? };
+    if out.len() < end {
+        return None;
+    }
     // A repetition may repeat what it is writing itself: then what is there doubles each time.
-    while left > 0 {
-        let step = left.min(out.len() - start);
-        out.extend_from_within(start..start + step);
-        left -= step;
+    while done < end {
+        let start = done - back;
+        let step = (end - done).min(done - start);
+        let (before, behind) = out.split_at_mut(done);
+        copy(&before[start..], step, behind)?;
+        done += step;
     }
     Some(())
 }
@@ -237,7 +253,16 @@ fn hash(bytes: &[u8]) -> usize {
 
 /// How many bytes both begin with in common; as many as a repetition can use.
 fn common(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take(LONGEST).take_while(|(a, b)| a == b).count()
+    let (a, b) = (&a[..a.len().min(LONGEST)], &b[..b.len().min(LONGEST)]);
+    let (a_words, b_words) = (a.as_chunks::<8>().0, b.as_chunks::<8>().0);
+    for (at, (a, b)) in a_words.iter().zip(b_words).enumerate() {
+        let differ = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if differ != 0 {
+            return at * 8 + differ.trailing_zeros() as usize / 8;
+        }
+    }
+    let words = a_words.len().min(b_words.len()) * 8;
+    words + a[words..].iter().zip(&b[words..]).take_while(|(a, b)| a == b).count()
 }
 
 fn literals(bytes: &[u8], out: &mut Vec<u8>) {
