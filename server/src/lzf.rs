@@ -362,7 +362,7 @@ mod tests {
         assert!(compressor.compress(Some(&dictionary), session, 20, &mut out));
         assert!(out.len() <= 4, "{}", out.len());
         // A repetition that begins in the dictionary goes on in the string itself.
-        let (mut back, stream) = (Vec::new(), [1 << 5 | 0, 1, 4 << 5, 1]);
+        let (mut back, stream) = (Vec::new(), [1 << 5, 1, 4 << 5, 1]);
         assert!(decompress_with(b"ab", &stream, 9, &mut back));
         assert_eq!(back, b"ababababa");
     }

@@ -8,7 +8,8 @@ use std::hash::BuildHasher;
 use std::hint::black_box;
 
 use super::db::Db;
-use super::segment::{Segment, SlotId};
+use super::segment::Segment;
+use super::slots::SlotId;
 
 /// How many keys are on their way together.
 const TOGETHER: usize = 32;
@@ -53,7 +54,7 @@ impl Db {
         // all of it is wanted.
         let mut wanted = 0;
         for way in ways.iter().flatten() {
-            wanted ^= way.segment.time(way.slot) ^ way.segment.bound_of(way.slot);
+            wanted ^= way.segment.time(way.slot) ^ way.segment.slots.bound_of(way.slot);
         }
         for way in ways.iter().flatten() {
             wanted ^= way.segment.entry(way.slot).len() as u64;

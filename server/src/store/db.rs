@@ -15,7 +15,8 @@ use super::entry::set_access;
 use super::inline::Draft;
 use super::object::{Object, ObjectRef, Value};
 use super::own::OwnKeys;
-use super::segment::{Segment, SlotId};
+use super::segment::Segment;
+use super::slots::SlotId;
 use super::snapshot::Snapshot;
 use super::string::{Origin, Str, StrLimits};
 use super::watchers::{State, Watcher, Watchers};
@@ -325,11 +326,11 @@ impl Db {
             return None;
         }
         // Every pair of segment and slot is as likely; one without an entry is drawn again.
-        let slots = self.segments.iter().map(Segment::slot_count).max()?;
+        let slots = self.segments.iter().map(|segment| segment.slots.len()).max()?;
         loop {
             let segment = &self.segments[rng.usize(..self.segments.len())];
             let slot = rng.usize(..slots);
-            if segment.holds(slot) {
+            if segment.slots.holds(slot) {
                 return Some(ObjectRef::new(segment, &self.common, slot as SlotId));
             }
         }
@@ -349,9 +350,9 @@ impl Db {
         let first = rng.usize(..self.segments.len());
         for offset in 0..self.segments.len() {
             let segment = &self.segments[(first + offset) % self.segments.len()];
-            let slots = segment.slot_count();
+            let slots = segment.slots.len();
             let start = rng.usize(..slots.max(1));
-            for slot in (start..slots).chain(0..start).filter(|slot| segment.holds(*slot)) {
+            for slot in (start..slots).chain(0..start).filter(|slot| segment.slots.holds(*slot)) {
                 if missing == 0 {
                     return;
                 }

@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 
 use super::db::Db;
 use super::entries::At;
-use super::segment::SlotId;
+use super::slots::SlotId;
 use super::{Hash, Popped};
 use crate::clock::Millis;
 
@@ -61,8 +61,8 @@ impl Db {
         let segment = self.segments.get_mut(index)?;
         let found = match order {
             // What ends later than the wheel thought waits for its turn: others may be earlier.
-            Order::Deadlines => segment.earliest().filter(|(_, time)| *time <= armed),
-            Order::Place => segment.any_due(now),
+            Order::Deadlines => segment.slots.earliest().filter(|(_, time)| *time <= armed),
+            Order::Place => segment.slots.any_due(now),
         };
         let due = found.and_then(|(id, _)| {
             let hash = self.state.hash_one(self.segments[index].key(id));
@@ -93,7 +93,7 @@ impl Db {
         let index = self.directory.segment_of(prefix);
         let Some(segment) = self.segments.get_mut(index) else { return };
         if let Some(id) = ended {
-            segment.tighten(id);
+            segment.slots.tighten(id);
         }
         self.rearm(index);
     }
@@ -144,7 +144,7 @@ impl Db {
     }
 
     pub(super) fn rearm(&mut self, index: usize) {
-        let bound = self.segments[index].bound();
+        let bound = self.segments[index].slots.bound();
         if bound != 0 {
             self.arm(index, bound);
         }

@@ -12,8 +12,9 @@ use super::directory::{CURSOR_BITS, Span};
 use super::entry::{Form, Head, LONGEST_KEY};
 use super::inline::{Draft, InlineHash, encode};
 use super::object::{ObjectRef, Type, Value, is_due};
-use super::segment::{FAR, FULL, LONGEST_ENTRY, Outline, SPARSE, Segment, SlotId};
+use super::segment::{FULL, LONGEST_ENTRY, Outline, SPARSE, Segment};
 use super::shapes::ShapeId;
+use super::slots::{FAR, SlotId};
 use super::string::Origin;
 use crate::clock::Millis;
 

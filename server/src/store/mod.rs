@@ -25,6 +25,7 @@ mod packed;
 mod segment;
 mod set;
 mod shapes;
+mod slots;
 mod snapshot;
 mod string;
 mod table;

@@ -3,7 +3,8 @@
 use super::common::Common;
 use super::entry::Form;
 use super::inline::InlineHash;
-use super::segment::{Segment, SlotId};
+use super::segment::Segment;
+use super::slots::SlotId;
 use super::{Hash, HashRef, Set, SortedSet, Str, StrRef};
 use crate::clock::Millis;
 

@@ -1,7 +1,7 @@
 //! A segment of a keyspace: some hundreds of entries, packed into frames of equal size.
 //!
-//! A hash index leads from a key to a *slot*, which knows the entry's place and the moment at
-//! which something of it ends; *frames* hold the entries one behind the other. What an entry
+//! A hash index leads from a key to a *slot* (see `slots.rs`), which knows the entry's place and the
+//! moment at which something of it ends; *frames* hold the entries one behind the other. What an entry
 //! leaves behind is garbage until its frame is compacted. Frames have one size, so no pattern of
 //! logins and logouts can fragment the heap; nothing here is allocated for a single session.
 //! Values too big for a frame, sets and sorted sets are *outlines*: allocations of their own.
@@ -12,6 +12,7 @@ use super::allocated;
 use super::directory::{CURSOR_BITS, Span, spread};
 use super::entry::{Entry, Form};
 use super::object::Value;
+use super::slots::{SlotId, Slots, TAG_BITS};
 use crate::clock::Millis;
 
 /// Entries at which a segment splits at the latest: what 2,048 buckets of its index take.
@@ -19,7 +20,7 @@ pub(super) const FULL: usize = 1792;
 
 /// By how many entries earlier a segment may split. Each has a limit of its own: they fill evenly, and
 /// with the same limit all of a keyspace would split within a few logins.
-const EARLIER: usize = FULL * 3 / 8;
+const EARLIER: usize = FULL / 8;
 
 /// Entries under which a segment looks for a neighbour to merge with.
 pub(super) const SPARSE: usize = FULL / 8;
@@ -38,35 +39,6 @@ const LARGE: usize = FRAME / 16;
 
 /// A frame with at least so much garbage is worth compacting when room is needed.
 const WORTHWHILE: usize = FRAME / 16;
-
-/// Slots that share a bound on their deadlines.
-const GROUP: usize = 32;
-
-/// Slots are made room for in such steps.
-const SLOTS_STEP: usize = 256;
-
-/// Bits of a hash, behind those of the segment's span, that a slot remembers.
-const TAG_BITS: u32 = 16;
-
-/// The last moment that a slot can hold.
-pub(super) const FAR: Millis = (1 << (64 - TAG_BITS)) - 1;
-
-/// In a slot's place: there is no entry. The low bits of a slot that was given back say which one
-/// is to be taken next.
-const VACANT: u32 = 1 << 31;
-
-/// No slot.
-const NONE: SlotId = SlotId::MAX;
-
-/// The number of a slot.
-pub(super) type SlotId = u16;
-
-/// An entry's place, its time, and part of its hash. Twelve bytes: two halves spare the padding.
-#[derive(Debug, Clone, Copy)]
-struct Slot {
-    time_and_tag: [u32; 2],
-    place: u32,
-}
 
 /// A frame's bytes.
 type Block = Box<[u8; FRAME]>;
@@ -92,14 +64,10 @@ pub(super) struct Outline {
 pub(super) struct Segment {
     span: Span,
     index: HashTable<SlotId>,
-    slots: Vec<Slot>,
-    /// The vacant slot to be taken next; `NONE`: a new one is.
-    vacant: SlotId,
+    pub(super) slots: Slots,
     frames: Vec<Frame>,
     /// The frame that is being filled.
     current: usize,
-    /// For each group of slots: nothing of them ends before this (`Millis::MAX`: ever).
-    bounds: Vec<Millis>,
     /// When the wheel looks here next; 0 = it will not.
     pub(super) armed: Millis,
     /// When it will look again by what it was armed for before; 0 = not known.
@@ -124,43 +92,15 @@ impl Frame {
     }
 }
 
-impl Slot {
-    fn new(time: Millis, tag: u16, place: u32) -> Self {
-        let both = time << TAG_BITS | u64::from(tag);
-        Slot { time_and_tag: [both as u32, (both >> 32) as u32], place }
-    }
-
-    #[inline]
-    fn both(&self) -> u64 {
-        u64::from(self.time_and_tag[0]) | u64::from(self.time_and_tag[1]) << 32
-    }
-
-    #[inline]
-    fn time(&self) -> Millis {
-        self.both() >> TAG_BITS
-    }
-
-    #[inline]
-    fn tag(&self) -> u16 {
-        self.time_and_tag[0] as u16
-    }
-
-    fn is_vacant(&self) -> bool {
-        self.place & VACANT != 0
-    }
-}
-
 impl Segment {
     /// A segment without entries or allocations.
     pub(super) fn new(span: Span) -> Self {
         Segment {
             span,
             index: HashTable::new(),
-            slots: Vec::new(),
-            vacant: NONE,
+            slots: Slots::new(),
             frames: Vec::new(),
             current: 0,
-            bounds: Vec::new(),
             armed: 0,
             armed_before: 0,
             outlines: Vec::new(),
@@ -184,7 +124,7 @@ impl Segment {
         // Any part of a number that spans which resemble each other do not have in common.
         let any =
             (self.span.prefix ^ u64::from(self.span.depth)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        FULL - ((any >> 32) as usize * EARLIER >> 32)
+        FULL - (((any >> 32) as usize * EARLIER) >> 32)
     }
 
     /// How many entries it has.
@@ -201,8 +141,7 @@ impl Segment {
     /// Bytes of the structures that hold the entries.
     pub(super) fn overhead(&self) -> usize {
         self.index.allocation_size()
-            + self.slots.capacity() * size_of::<Slot>()
-            + self.bounds.capacity() * size_of::<Millis>()
+            + self.slots.heap_bytes()
             + self.outlines.capacity() * size_of::<Option<Box<Outline>>>()
     }
 
@@ -216,10 +155,7 @@ impl Segment {
     #[inline]
     pub(super) fn find(&self, hash: u64, key: &[u8]) -> Option<SlotId> {
         let tag = self.tag(hash);
-        let is = |id: &SlotId| {
-            let slot = &self.slots[*id as usize];
-            slot.tag() == tag && self.key(*id) == key
-        };
+        let is = |id: &SlotId| self.slots.tag(*id) == tag && self.key(*id) == key;
         self.index.find(spread(hash), is).copied()
     }
 
@@ -229,23 +165,17 @@ impl Segment {
         self.index.find(spread(hash), |_| true).copied()
     }
 
-    /// The bound on what a slot's group ends before.
-    #[inline]
-    pub(super) fn bound_of(&self, id: SlotId) -> Millis {
-        self.bounds[id as usize / GROUP]
-    }
-
     /// The entry in a slot.
     #[inline]
     pub(super) fn entry(&self, id: SlotId) -> Entry<'_> {
-        let place = self.slots[id as usize].place as usize;
+        let place = self.slots.place(id) as usize;
         Entry(&self.frames[place >> OFFSET_BITS].bytes[place % FRAME..])
     }
 
     /// The entry in a slot, to change it where it lies.
     #[inline]
     pub(super) fn entry_mut(&mut self, id: SlotId) -> &mut [u8] {
-        let place = self.slots[id as usize].place as usize;
+        let place = self.slots.place(id) as usize;
         &mut self.frames[place >> OFFSET_BITS].bytes[place % FRAME..]
     }
 
@@ -274,7 +204,7 @@ impl Segment {
     /// When something of this entry ends first, the key or a field; 0 = never.
     #[inline]
     pub(super) fn time(&self, id: SlotId) -> Millis {
-        self.slots[id as usize].time()
+        self.slots.time(id)
     }
 
     /// When the key in a slot ends; 0 = never.
@@ -289,71 +219,7 @@ impl Segment {
     /// Says when something of this entry ends first; 0 = never. The caller arms the wheel.
     #[inline]
     pub(super) fn set_time(&mut self, id: SlotId, time: Millis) {
-        let slot = &mut self.slots[id as usize];
-        *slot = Slot::new(time, slot.tag(), slot.place);
-        if time != 0 {
-            let bound = &mut self.bounds[id as usize / GROUP];
-            *bound = time.min(*bound);
-        }
-    }
-
-    /// The entry that ends first, and when.
-    pub(super) fn earliest(&mut self) -> Option<(SlotId, Millis)> {
-        loop {
-            let (group, bound) = self.bounds.iter().copied().enumerate().min_by_key(|(_, b)| *b)?;
-            if bound == Millis::MAX {
-                return None;
-            }
-            match self.tighten_group(group) {
-                Some((id, time)) if time == bound => return Some((id, time)),
-                _ => {}
-            }
-        }
-    }
-
-    /// Makes the bound of the group of this slot as exact as it can be: what it was for is gone.
-    /// Those of other groups are left alone, since each would be looked for all over the memory.
-    pub(super) fn tighten(&mut self, id: SlotId) {
-        let group = id as usize / GROUP;
-        if group < self.bounds.len() {
-            self.tighten_group(group);
-        }
-    }
-
-    /// The slot of a group that ends first, which its bound is made to say.
-    fn tighten_group(&mut self, group: usize) -> Option<(SlotId, Millis)> {
-        let first = group * GROUP;
-        // Time and place in one number, and the moment before instead of the end: what never ends
-        // (0) is then the last.
-        let slots = self.slots[first..].iter().take(GROUP).enumerate();
-        let least = slots
-            .map(|(at, slot)| slot.time().wrapping_sub(1) << TAG_BITS | at as u64)
-            .fold(u64::MAX, u64::min);
-        let earliest = match least >> TAG_BITS {
-            FAR => None,
-            before => Some(((first + least as usize % GROUP) as SlotId, before + 1)),
-        };
-        self.bounds[group] = earliest.map_or(Millis::MAX, |(_, time)| time);
-        earliest
-    }
-
-    /// An entry of which something has ended by `now`.
-    pub(super) fn any_due(&mut self, now: Millis) -> Option<(SlotId, Millis)> {
-        while let Some(group) = self.bounds.iter().position(|bound| *bound <= now) {
-            let earliest = self.tighten_group(group).filter(|(_, time)| *time <= now);
-            if earliest.is_some() {
-                return earliest;
-            }
-        }
-        None
-    }
-
-    /// Nothing of it ends before this; 0 = nothing ever ends.
-    pub(super) fn bound(&self) -> Millis {
-        match self.bounds.iter().min() {
-            None | Some(&Millis::MAX) => 0,
-            Some(bound) => *bound,
-        }
+        self.slots.set_time(id, time);
     }
 
     /// Puts an entry in whose key is not there. `hash_of` hashes keys.
@@ -376,8 +242,7 @@ impl Segment {
     ) -> SlotId {
         let place = self.allocate(entry.len(), spare);
         self.write(place, entry);
-        let id = self.take_slot();
-        self.slots[id as usize] = Slot::new(0, self.tag(hash), place);
+        let id = self.slots.take(self.tag(hash), place);
         let Segment { index, slots, frames, outlines, .. } = self;
         let rehash = |id: &SlotId| hash_in(*id, slots, frames, outlines, hash_of);
         index.insert_unique(spread(hash), id, rehash);
@@ -388,7 +253,7 @@ impl Segment {
     pub(super) fn replace(&mut self, id: SlotId, entry: &[u8]) {
         let old = self.entry(id).len();
         if entry.len() <= old {
-            let place = self.slots[id as usize].place;
+            let place = self.slots.place(id);
             self.frames[place as usize >> OFFSET_BITS].live -= (old - entry.len()) as u16;
             self.bytes -= old - entry.len();
             self.copy(place, entry);
@@ -396,10 +261,10 @@ impl Segment {
         }
         self.release(id);
         // Nothing looks for an entry here while frames are compacted to make room.
-        self.slots[id as usize].place = VACANT;
+        self.slots.lift(id);
         let place = self.allocate(entry.len(), &mut Vec::new());
         self.write(place, entry);
-        self.slots[id as usize].place = place;
+        self.slots.set_place(id, place);
     }
 
     /// Takes an entry out; returns its outline.
@@ -409,8 +274,7 @@ impl Segment {
             found.remove();
         }
         self.release(id);
-        self.slots[id as usize] = Slot::new(0, 0, VACANT | u32::from(self.vacant));
-        self.vacant = id;
+        self.slots.give_back(id);
         self.evacuate_sparse_frame();
         outline
     }
@@ -444,24 +308,13 @@ impl Segment {
 
     /// All slots with an entry.
     pub(super) fn ids(&self) -> impl Iterator<Item = SlotId> {
-        let taken = self.slots.iter().enumerate().filter(|(_, slot)| !slot.is_vacant());
-        taken.map(|(id, _)| id as SlotId)
-    }
-
-    /// Slots, vacant ones included.
-    pub(super) fn slot_count(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether there is an entry in this slot.
-    pub(super) fn holds(&self, id: usize) -> bool {
-        self.slots.get(id).is_some_and(|slot| !slot.is_vacant())
+        self.slots.iter().map(|(id, _)| id)
     }
 
     /// Where the entry in a slot stands in the order of a scan, as exactly as a slot knows it: not
     /// behind its real position.
     pub(super) fn position(&self, id: SlotId) -> u64 {
-        let tag = u64::from(self.slots[id as usize].tag());
+        let tag = u64::from(self.slots.tag(id));
         let known = self.span.depth + TAG_BITS;
         self.span.start()
             + (tag << CURSOR_BITS.saturating_sub(known) >> known.saturating_sub(CURSOR_BITS))
@@ -509,7 +362,7 @@ impl Segment {
         let share = self.len().div_ceil(others.len());
         others.iter_mut().for_each(|other| other.reserve(share, hash_of));
         let mut places: Vec<(u32, SlotId)> =
-            self.ids().map(|id| (self.slots[id as usize].place, id)).collect();
+            self.slots.iter().map(|(id, place)| (place, id)).collect();
         places.sort_unstable();
         let (mut spare, mut bytes) = (Vec::new(), Vec::new());
         for (place, id) in places.into_iter().rev() {
@@ -537,26 +390,10 @@ impl Segment {
         (hash << self.span.depth >> (64 - TAG_BITS)) as u16
     }
 
-    fn take_slot(&mut self) -> SlotId {
-        if self.vacant != NONE {
-            let id = self.vacant;
-            self.vacant = self.slots[id as usize].place as SlotId;
-            return id;
-        }
-        if self.slots.len() == self.slots.capacity() {
-            self.slots.reserve_exact(SLOTS_STEP);
-        }
-        self.slots.push(Slot::new(0, 0, VACANT));
-        if self.slots.len() > self.bounds.len() * GROUP {
-            self.bounds.push(Millis::MAX);
-        }
-        (self.slots.len() - 1) as SlotId
-    }
-
     /// The bytes of this entry are garbage from now on.
     fn release(&mut self, id: SlotId) {
         let length = self.entry(id).len();
-        let frame = &mut self.frames[self.slots[id as usize].place as usize >> OFFSET_BITS];
+        let frame = &mut self.frames[self.slots.place(id) as usize >> OFFSET_BITS];
         frame.live -= length as u16;
         if frame.live == 0 {
             frame.fill = 0;
@@ -625,18 +462,16 @@ impl Segment {
             let start = place as usize % FRAME;
             let length = Entry(&frame.bytes[start..]).len();
             frame.bytes.copy_within(start..start + length, fill);
-            slots[id as usize].place = (index << OFFSET_BITS | fill) as u32;
+            slots.set_place(id, (index << OFFSET_BITS | fill) as u32);
             fill += length;
         }
         frame.fill = fill as u16;
     }
 
     fn slots_in(&self, frame: usize) -> Vec<(u32, SlotId)> {
-        let slots = self.slots.iter().enumerate();
-        slots
-            .filter(|(_, slot)| (slot.place >> OFFSET_BITS) as usize == frame)
-            .map(|(id, slot)| (slot.place, id as SlotId))
-            .collect()
+        let inside = |place: u32| (place >> OFFSET_BITS) as usize == frame;
+        let slots = self.slots.iter().filter(|(_, place)| inside(*place));
+        slots.map(|(id, place)| (place, id)).collect()
     }
 
     /// After a removal: gives a frame back as soon as others can take what it still holds.
@@ -651,12 +486,12 @@ impl Segment {
         let moved = self.slots_in(index);
         for (_, id) in self.slots_in(last) {
             // The last frame has taken the place of the one that goes.
-            let place = &mut self.slots[id as usize].place;
-            *place = (index << OFFSET_BITS) as u32 | (*place % FRAME as u32);
+            let offset = self.slots.place(id) % FRAME as u32;
+            self.slots.set_place(id, (index << OFFSET_BITS) as u32 | offset);
         }
         self.current = 0;
         // Nothing looks for these entries while frames are compacted to make room for them.
-        moved.iter().for_each(|(_, id)| self.slots[*id as usize].place = VACANT);
+        moved.iter().for_each(|(_, id)| self.slots.lift(*id));
         for (place, id) in moved {
             let start = place as usize % FRAME;
             let bytes = &mut gone.bytes[start..];
@@ -664,7 +499,7 @@ impl Segment {
             self.bytes -= length;
             let room = self.allocate(length, &mut Vec::new());
             self.write(room, &bytes[..length]);
-            self.slots[id as usize].place = room;
+            self.slots.set_place(id, room);
         }
     }
 }
@@ -672,12 +507,12 @@ impl Segment {
 /// The hash of the entry in a slot, as the index wants it.
 fn hash_in(
     id: SlotId,
-    slots: &[Slot],
+    slots: &Slots,
     frames: &[Frame],
     outlines: &[Option<Box<Outline>>],
     hash_of: &impl Fn(&[u8]) -> u64,
 ) -> u64 {
-    let place = slots[id as usize].place as usize;
+    let place = slots.place(id) as usize;
     let entry = Entry(&frames[place >> OFFSET_BITS].bytes[place % FRAME..]);
     let outline = || outlines[outline_number(entry)].as_ref()?.key.as_deref();
     let long = entry.has_long_key().then(outline).flatten();
@@ -737,7 +572,7 @@ mod tests {
                 (None, false) => {}
             }
             let first = model.values().map(|(_, at)| *at).filter(|at| *at != 0).min();
-            assert_eq!(segment.earliest().map(|(_, at)| at), first);
+            assert_eq!(segment.slots.earliest().map(|(_, at)| at), first);
         }
         assert_eq!(segment.len(), model.len());
         let mut bytes = 0;
