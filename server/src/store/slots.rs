@@ -5,8 +5,6 @@
 //! pieces of memory of every size that it has had. The moments are found group by group: of each group
 //! of slots a bound is kept before which nothing of it ends.
 
-use smallvec::SmallVec;
-
 use super::segment::FULL;
 use crate::clock::Millis;
 
@@ -29,6 +27,8 @@ const VACANT: u32 = 1 << 31;
 /// No slot.
 const NONE: SlotId = SlotId::MAX;
 
+const TAKEN: &str = "a slot that was taken is there";
+
 /// The number of a slot.
 pub(super) type SlotId = u16;
 
@@ -49,9 +49,10 @@ struct Chunk {
 /// The slots of a segment.
 #[derive(Debug)]
 pub(super) struct Slots {
-    chunks: SmallVec<[Box<Chunk>; FULL / CHUNK]>,
-    /// Those that were ever taken.
-    len: usize,
+    /// The first of them, as many as were ever needed.
+    chunks: [Option<Box<Chunk>>; FULL / CHUNK],
+    /// Slots that were ever taken.
+    len: u16,
     /// The vacant slot to be taken next; `NONE`: a new one is.
     vacant: SlotId,
 }
@@ -85,27 +86,27 @@ impl Slot {
 impl Slots {
     /// No slots, and no allocation.
     pub(super) fn new() -> Self {
-        Slots { chunks: SmallVec::new(), len: 0, vacant: NONE }
+        Slots { chunks: Default::default(), len: 0, vacant: NONE }
     }
 
     /// How many there are, vacant ones included.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.len.into()
     }
 
     /// Bytes on the heap.
     pub(super) fn heap_bytes(&self) -> usize {
-        self.chunks.len() * size_of::<Chunk>()
+        self.len().div_ceil(CHUNK) * size_of::<Chunk>()
     }
 
     /// Whether there is an entry in this slot.
     pub(super) fn holds(&self, id: usize) -> bool {
-        id < self.len && !self.slot(id as SlotId).is_vacant()
+        id < self.len() && !self.slot(id as SlotId).is_vacant()
     }
 
     /// All slots with an entry, and the places of those.
     pub(super) fn iter(&self) -> impl Iterator<Item = (SlotId, u32)> {
-        let slots = self.chunks.iter().flat_map(|chunk| &chunk.slots).enumerate();
+        let slots = self.chunks.iter().flatten().flat_map(|chunk| &chunk.slots).enumerate();
         slots.filter(|(_, slot)| !slot.is_vacant()).map(|(id, slot)| (id as SlotId, slot.place))
     }
 
@@ -113,14 +114,15 @@ impl Slots {
     pub(super) fn take(&mut self, tag: u16, place: u32) -> SlotId {
         let id = match self.vacant {
             NONE => {
-                if self.len == self.chunks.len() * CHUNK {
-                    self.chunks.push(Box::new(Chunk {
+                // A segment is split before it has more entries than there can be slots.
+                self.chunks[self.len() / CHUNK].get_or_insert_with(|| {
+                    Box::new(Chunk {
                         slots: [Slot::new(0, 0, VACANT); CHUNK],
                         bounds: [Millis::MAX; CHUNK / GROUP],
-                    }));
-                }
+                    })
+                });
                 self.len += 1;
-                (self.len - 1) as SlotId
+                self.len - 1
             }
             id => {
                 self.vacant = self.slot(id).place as SlotId;
@@ -168,7 +170,7 @@ impl Slots {
     /// Says when something of the entry ends first; 0 = never.
     #[inline]
     pub(super) fn set_time(&mut self, id: SlotId, time: Millis) {
-        let (chunk, at) = (&mut self.chunks[id as usize / CHUNK], id as usize % CHUNK);
+        let (chunk, at) = (self.chunk_mut(id), id as usize % CHUNK);
         let slot = &mut chunk.slots[at];
         *slot = Slot::new(time, slot.tag(), slot.place);
         if time != 0 {
@@ -180,7 +182,7 @@ impl Slots {
     /// The bound on what a slot's group ends before.
     #[inline]
     pub(super) fn bound_of(&self, id: SlotId) -> Millis {
-        self.chunks[id as usize / CHUNK].bounds[id as usize % CHUNK / GROUP]
+        self.chunk(id).bounds[id as usize % CHUNK / GROUP]
     }
 
     /// The entry that ends first, and when.
@@ -219,7 +221,7 @@ impl Slots {
     /// Makes the bound of the group of this slot as exact as it can be: what it was for is gone.
     /// Those of other groups are left alone, since each would be looked for all over the memory.
     pub(super) fn tighten(&mut self, id: SlotId) {
-        if (id as usize) < self.len {
+        if id < self.len {
             self.tighten_group(id as usize / GROUP);
         }
     }
@@ -227,7 +229,7 @@ impl Slots {
     /// The slot of a group that ends first, which its bound is made to say.
     fn tighten_group(&mut self, group: usize) -> Option<(SlotId, Millis)> {
         let first = group * GROUP;
-        let chunk = &mut self.chunks[first / CHUNK];
+        let chunk = self.chunk_mut(first as SlotId);
         // Time and place in one number, and the moment before instead of the end: what never ends
         // (0) is then the last.
         let slots = chunk.slots[first % CHUNK..][..GROUP].iter().enumerate();
@@ -243,17 +245,27 @@ impl Slots {
     }
 
     fn bounds(&self) -> impl Iterator<Item = Millis> {
-        self.chunks.iter().flat_map(|chunk| chunk.bounds)
+        self.chunks.iter().flatten().flat_map(|chunk| chunk.bounds)
     }
 
     #[inline]
     fn slot(&self, id: SlotId) -> &Slot {
-        &self.chunks[id as usize / CHUNK].slots[id as usize % CHUNK]
+        &self.chunk(id).slots[id as usize % CHUNK]
     }
 
     #[inline]
     fn slot_mut(&mut self, id: SlotId) -> &mut Slot {
-        &mut self.chunks[id as usize / CHUNK].slots[id as usize % CHUNK]
+        &mut self.chunk_mut(id).slots[id as usize % CHUNK]
+    }
+
+    #[inline]
+    fn chunk(&self, id: SlotId) -> &Chunk {
+        self.chunks[id as usize / CHUNK].as_ref().expect(TAKEN)
+    }
+
+    #[inline]
+    fn chunk_mut(&mut self, id: SlotId) -> &mut Chunk {
+        self.chunks[id as usize / CHUNK].as_mut().expect(TAKEN)
     }
 }
 
