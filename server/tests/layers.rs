@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 /// Modules in order: each may name only those before it.
 const LAYERS: &[&str] = &[
     "clock",
+    "lzf",
     "resp",
     "config",
     "tls",

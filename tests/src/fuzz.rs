@@ -252,7 +252,7 @@ pub fn engine(data: &[u8]) {
 
 /// Whole replies, the last of which may be cut short if the connection was closed by force.
 fn is_resp(bytes: &[u8], by_force: bool) {
-    let mut wire = Wire::new(Cursor::new(bytes.to_vec()));
+    let mut wire = Wire::new(Cursor::new(without_copies(bytes)));
     while wire.has_more().expect("memory can be read") {
         match wire.read() {
             Ok(_) => {}
@@ -260,4 +260,22 @@ fn is_resp(bytes: &[u8], by_force: bool) {
             Err(error) => panic!("{error} in {:?}", String::from_utf8_lossy(bytes)),
         }
     }
+}
+
+/// Without the copies of all data that go to replicas (`$EOF:`, a mark of 40 digits, an RDB file, the
+/// mark once more): these are no replies.
+fn without_copies(bytes: &[u8]) -> Vec<u8> {
+    const HEAD: &[u8] = b"$EOF:";
+    let mut rest = bytes.to_vec();
+    let begins = |at: usize, rest: &[u8]| {
+        let mark = rest.get(at + HEAD.len()..at + HEAD.len() + 40)?;
+        let is_copy = rest[at..].starts_with(HEAD) && mark.iter().all(u8::is_ascii_hexdigit);
+        is_copy.then(|| mark.to_vec())
+    };
+    while let Some((at, mark)) = (0..rest.len()).find_map(|at| Some((at, begins(at, &rest)?))) {
+        let copy = at + HEAD.len() + mark.len();
+        let end = rest[copy..].windows(mark.len()).position(|window| window == mark);
+        rest.drain(at..end.map_or(rest.len(), |end| copy + end + mark.len()));
+    }
+    rest
 }
