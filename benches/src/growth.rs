@@ -81,9 +81,9 @@ fn grow(bench: &Bench, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// What a login and a portion of them cost while the same keyspace grows without sockets, other processes or waiting:
-/// in CPU time of its thread, page faults included, so that nothing is in it that the table does not
-/// do itself.
+/// What a login and a portion of them cost while the same keyspace grows without sockets, other
+/// processes or waiting: in CPU time of its thread, page faults included, so that nothing is in it that
+/// the table does not do itself.
 fn grow_alone(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let count = sessions(bench);
     let bar = progress("growth: the keyspace alone", u64::from(count));

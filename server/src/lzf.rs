@@ -126,6 +126,15 @@ struct Repetition {
 
 const TABLE: usize = 1 << 13;
 
+impl Repetition {
+    /// What `rest` has in common with `like`, which begins `back` bytes before it, if that is near
+    /// and long enough to be written.
+    fn new(back: usize, like: &[u8], rest: &[u8]) -> Option<Self> {
+        let length = common(like, rest);
+        (back <= FARTHEST && length >= SHORTEST).then_some(Repetition { back, length })
+    }
+}
+
 impl Dictionary {
     /// Bytes that a dictionary has at most: a string has to reach back over itself too.
     pub(crate) const LONGEST: usize = FARTHEST / 2;
@@ -153,9 +162,7 @@ impl Dictionary {
     /// What of it `rest` begins with, which stands `at` bytes behind it.
     fn find(&self, hash: usize, rest: &[u8], at: usize) -> Option<Repetition> {
         let from = usize::from(self.seen[hash]).checked_sub(1)?;
-        let back = at + self.bytes.len() - from;
-        let length = common(&self.bytes[from..], rest);
-        (back <= FARTHEST && length >= SHORTEST).then_some(Repetition { back, length })
+        Repetition::new(at + self.bytes.len() - from, &self.bytes[from..], rest)
     }
 }
 
@@ -239,9 +246,7 @@ impl Compressor {
     fn note(&mut self, input: &[u8], hash: usize, at: usize) -> Option<Repetition> {
         let seen = std::mem::replace(&mut self.seen[hash], self.base + at as u32);
         let from = seen.checked_sub(self.base)? as usize;
-        let length = common(&input[from..], &input[at..]);
-        (at - from <= FARTHEST && length >= SHORTEST)
-            .then_some(Repetition { back: at - from, length })
+        Repetition::new(at - from, &input[from..], &input[at..])
     }
 }
 
