@@ -3,6 +3,7 @@
 mod client;
 mod expiry;
 mod growth;
+mod latency;
 mod load;
 mod mass;
 mod memory;
@@ -158,7 +159,7 @@ fn main() -> io::Result<()> {
 fn measure(bench: &Bench, what: Option<What>, report: &mut Report) -> io::Result<()> {
     match what {
         Some(What::Throughput { mix, pipeline }) => throughput::run(bench, &mix, &pipeline, report),
-        Some(What::Latency) => throughput::latency(bench, report),
+        Some(What::Latency) => latency::run(bench, report),
         Some(What::Memory { churn }) => memory::run(bench, churn, report),
         Some(What::Expiry) => expiry::run(bench, report),
         Some(What::Mass) => mass::run(bench, report),
@@ -170,7 +171,7 @@ fn measure(bench: &Bench, what: Option<What>, report: &mut Report) -> io::Result
         Some(What::Threads) => threads::run(bench, report),
         None => {
             throughput::run(bench, &[], &[1, 32], report)?;
-            throughput::latency(bench, report)?;
+            latency::run(bench, report)?;
             memory::run(bench, if bench.quick { 0 } else { 10 }, report)?;
             expiry::run(bench, report)?;
             mass::run(bench, report)?;

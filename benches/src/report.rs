@@ -126,7 +126,8 @@ fn between_markers(page: &str, name: &str, text: &str) -> io::Result<String> {
 fn machine() -> String {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(':').nth(1));
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    // Not those that this process may run on: it keeps to one.
+    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
     let kernel = Command::new("uname").arg("-sr").output().map(|output| output.stdout);
     let kernel = String::from_utf8_lossy(&kernel.unwrap_or_default()).trim().to_owned();
     format!("{} ({cores} cores, {kernel})", model.map_or("an unknown processor", str::trim))

@@ -1,11 +1,11 @@
-//! Operations a second, server CPU an operation, and latency under a steady load.
+//! Operations a second and server CPU an operation, as fast as each server goes.
 
 use std::io;
 use std::time::Duration;
 
 use crate::Bench;
 use crate::load::{self, Load, Outcome};
-use crate::plot::{Bars, Curves, PERCENTILES};
+use crate::plot::Bars;
 use crate::report::{Plot, Report};
 use crate::table::{Table, progress};
 use crate::target::{Kind, Target};
@@ -71,37 +71,6 @@ pub(crate) fn run(
         bench.sessions
     );
     report.add("throughput", &title, table, plots);
-    Ok(())
-}
-
-/// Latency at half of the peak load of the last server of the list (Redis, where it is installed).
-pub(crate) fn latency(bench: &Bench, report: &mut Report) -> io::Result<()> {
-    let targets = start_filled(bench)?;
-    let mut table = Table::new(["mix · rate", "server", "p50 µs", "p99 µs", "p99.9 µs", "max µs"]);
-    let mut plots = Vec::new();
-    for (mix, file) in [(Mix::Visit, "latency-visit"), (Mix::Mixed, "latency-mixed")] {
-        let mut curves = Vec::new();
-        let measure = targets.get(1).unwrap_or(&targets[0]);
-        let peak = load::run(measure, &closed(bench, mix, 1))?.throughput();
-        for (target, kind) in targets.iter().zip(&bench.kinds) {
-            let load = Load { rate: Some(peak / 2.0), ..closed(bench, mix, 1) };
-            let outcome = load::run(target, &load)?;
-            let at = |quantile| micros(outcome.latency.value_at_quantile(quantile));
-            table.row([
-                format!("{} P1 · {:.0}k/s", mix.name(), peak / 2e3),
-                kind.name(),
-                at(0.5),
-                at(0.99),
-                at(0.999),
-                micros(outcome.latency.max()),
-            ]);
-            let at = |percentile| outcome.latency.value_at_percentile(percentile) as f64 / 1e3;
-            curves.push((kind.name(), PERCENTILES.map(at).to_vec()));
-        }
-        let title = format!("Latency of {} at {:.0}k a second", mix.name(), peak / 2e3);
-        plots.push(Plot::Curves(file, Curves { title, unit: "µs", servers: curves }));
-    }
-    report.add("latency", "Latency, open loop, at half of the other server's peak", table, plots);
     Ok(())
 }
 

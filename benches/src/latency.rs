@@ -1,0 +1,68 @@
+//! Latency at half of the peak load of the last server of the list (Redis, where it is installed).
+//!
+//! The servers take turns, and each percentile is the median of its turns: what else the machine does
+//! falls on some of them, and would decide alone which server's hundredth slowest reply is the later.
+
+use std::io;
+
+use crate::Bench;
+use crate::load::{self, Load, Outcome};
+use crate::plot::{Curves, PERCENTILES};
+use crate::report::{Plot, Report};
+use crate::table::{Table, progress};
+use crate::throughput::{closed, micros, start_filled};
+use cloakroom_benches::mix::Mix;
+
+/// Readings of each server, odd for the sake of their median.
+const TURNS: usize = 9;
+
+pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
+    let targets = start_filled(bench)?;
+    let turns = if bench.quick { 3 } else { TURNS };
+    let mixes = [(Mix::Visit, "latency-visit"), (Mix::Mixed, "latency-mixed")];
+    let bar = progress("latency", (mixes.len() * turns) as u64);
+    let mut table =
+        Table::new(["mix · rate", "server", "p50 µs", "p99 µs", "p99.9 µs", "worst µs"]);
+    let mut plots = Vec::new();
+    for (mix, file) in mixes {
+        let closed = closed(bench, mix, 1);
+        let peak = load::run(targets.get(1).unwrap_or(&targets[0]), &closed)?.throughput();
+        let load = Load { rate: Some(peak / 2.0), duration: closed.duration / 2, ..closed };
+        let mut outcomes: Vec<Vec<Outcome>> = vec![Vec::new(); targets.len()];
+        for _ in 0..turns {
+            for (target, outcomes) in targets.iter().zip(&mut outcomes) {
+                outcomes.push(load::run(target, &load)?);
+            }
+            bar.inc(1);
+        }
+        let mut curves = Vec::new();
+        for (outcomes, kind) in outcomes.iter().zip(&bench.kinds) {
+            let at = |percentile| micros(of_turns(outcomes, percentile));
+            table.row([
+                format!("{} P1 · {:.0}k/s", mix.name(), peak / 2e3),
+                kind.name(),
+                at(50.0),
+                at(99.0),
+                at(99.9),
+                micros(outcomes.iter().map(|outcome| outcome.latency.max()).max().unwrap_or(0)),
+            ]);
+            let at = |percentile| of_turns(outcomes, percentile) as f64 / 1e3;
+            curves.push((kind.name(), PERCENTILES.map(at).to_vec()));
+        }
+        let title = format!("Latency of {} at {:.0}k a second", mix.name(), peak / 2e3);
+        plots.push(Plot::Curves(file, Curves { title, unit: "µs", servers: curves }));
+    }
+    bar.finish_and_clear();
+    let title =
+        format!("Latency, open loop, at half of the other server's peak: medians of {turns} turns");
+    report.add("latency", &title, table, plots);
+    Ok(())
+}
+
+/// The median of what the turns have at a percentile, in nanoseconds.
+fn of_turns(outcomes: &[Outcome], percentile: f64) -> u64 {
+    let mut all: Vec<u64> =
+        outcomes.iter().map(|outcome| outcome.latency.value_at_percentile(percentile)).collect();
+    all.sort_unstable();
+    all[all.len() / 2]
+}
