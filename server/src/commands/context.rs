@@ -448,6 +448,11 @@ impl<'a> Data<'a> {
     pub fn end_if_due(&mut self, key: &[u8]) -> Option<Due> {
         self.keyspace.end_if_due(self.db, key, self.now)
     }
+
+    /// Takes `key` out if it has come to its end; fields that have, stay.
+    pub fn end_key_if_due(&mut self, key: &[u8]) -> Option<Due> {
+        self.keyspace.end_key_if_due(self.db, key, self.now)
+    }
 }
 
 /// The session of a script that `caller` runs: its database and rights, none of its transaction.

@@ -2,6 +2,7 @@
 
 use super::args::{self, Unit, is, parse_int};
 use super::key_deadlines::Conditions;
+use super::lapsed::Lapsed;
 use super::spec::{Categories, key};
 use super::{CommandError, Ctx, Done, Outcome, Spec, Statement};
 use crate::config::NotifyFlags;
@@ -77,7 +78,7 @@ fn fields_at(
     width: usize,
     mismatch: CommandError,
 ) -> Result<usize, CommandError> {
-    let count = args.get(at + 1).ok_or(CommandError::SYNTAX)?;
+    let Some(count) = args.get(at + 1) else { return Err(mismatch) };
     let count = parse_int(count).ok_or(CommandError::NOT_AN_INTEGER)?;
     let found = args.len() - (at + 2);
     if count <= 0 || count.checked_mul(width as i64) != Some(found as i64) {
@@ -152,8 +153,9 @@ fn expire(ctx: &mut Ctx<'_>, args: Args<'_>, unit: Unit, relative: bool) -> Done
     if fates.contains(&Fate::Set) {
         ctx.changed(NotifyFlags::HASH, "hexpire", key);
     }
-    if fates.contains(&Fate::Deleted) {
-        fields_gone(ctx, key, "hexpired", emptied);
+    let ended = fates.iter().filter(|fate| **fate == Fate::Deleted).count();
+    if ended > 0 {
+        fields_ended(ctx, key, ended, emptied);
     }
     let of = |wanted: Fate| -> Vec<&[u8]> {
         let pairs = args.from(first).iter().zip(&fates);
@@ -183,6 +185,12 @@ fn deleted(effect: &mut Statement<'_>, key: &[u8], fields: &[&[u8]]) {
         let head = [b"HDEL".as_slice(), key];
         effect.request(head.into_iter().chain(fields.iter().copied()));
     }
+}
+
+/// Says that fields of a hash were given a time that is past, and are gone.
+fn fields_ended(ctx: &mut Ctx<'_>, key: &[u8], count: usize, emptied: bool) {
+    ctx.server.stats.expired_fields += count as u64;
+    fields_gone(ctx, key, "hexpired", emptied);
 }
 
 /// Says that fields of a hash are gone, and perhaps the hash with them.
@@ -365,7 +373,7 @@ fn hgetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         return Ok(Outcome::Unchanged);
     }
     match at {
-        Some(_) if is_past => fields_gone(ctx, key, "hexpired", emptied),
+        Some(_) if is_past => fields_ended(ctx, key, touched.len(), emptied),
         Some(_) => ctx.changed(NotifyFlags::HASH, "hexpire", key),
         None => ctx.changed(NotifyFlags::HASH, "hpersist", key),
     }
@@ -405,12 +413,16 @@ fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     }
     let is_past = until.is_some_and(|at| ctx.is_past(at));
     let wanted = ctx.server.effects.is_wanted();
+    let mut lapsed = Lapsed::new(ctx);
     let mut hash = ctx.data.create::<Hash>(key)?;
     for at in (0..pairs.len()).step_by(2) {
         let (field, value) = (pairs.at(at), pairs.at(at + 1));
         if is_past {
             hash.remove(field);
-        } else if options.keep_ttl {
+            continue;
+        }
+        lapsed.make_way(&mut hash, field);
+        if options.keep_ttl {
             hash.insert_keep_deadline(field, value, &limits);
         } else {
             hash.insert(field, value, &limits);
@@ -426,12 +438,14 @@ fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     };
     let emptied = hash.is_empty();
     drop(hash);
+    lapsed.tell(ctx, key);
     ctx.changed(NotifyFlags::HASH, "hset", key);
     if until.is_some() {
         ctx.notify(NotifyFlags::HASH, "hexpire", key);
     }
     if is_past {
-        fields_gone(ctx, key, "hexpired", emptied);
+        // Those that were not there count too.
+        fields_ended(ctx, key, pairs.len() / 2, emptied);
     }
     ctx.reply.int(1);
     Ok(ctx.wrote_as(|effect| {

@@ -1,11 +1,13 @@
 //! Hash commands: HSET, HGET and friends.
 
 use super::args::{self, int, parse_int};
+use super::lapsed::Lapsed;
 use super::scan::ScanOptions;
 use super::spec::{Categories, key};
 use super::{CommandError, Ctx, Done, Outcome, Spec, decimal};
 use crate::config::NotifyFlags;
 use crate::resp::Args;
+use crate::state::Expires;
 use crate::store::Hash;
 
 const fn row(name: &'static str, arity: i32, handler: super::spec::Handler) -> Spec {
@@ -116,19 +118,28 @@ pub(super) const COMMANDS: &[Spec] = &[
         ),
 ];
 
+/// The effect of a field that was set, where the request would do something else to one that has ended
+/// and is still there.
+fn set_effect(ctx: &mut Ctx<'_>, key: &[u8], field: &[u8], value: &[u8]) -> Outcome {
+    ctx.wrote_as(|effect| effect.request([b"HSET", key, field, value]))
+}
+
 /// Sets the pairs from argument 2 on; returns how many fields are new.
 fn set_pairs(ctx: &mut Ctx<'_>, args: Args<'_>) -> Result<i64, CommandError> {
     if !args.len().is_multiple_of(2) {
         return Err(CommandError::wrong_arity(ctx.name()));
     }
     let limits = ctx.data.encodings().hash;
+    let mut lapsed = Lapsed::new(ctx);
     let mut hash = ctx.data.create::<Hash>(&args[1])?;
     let mut added = 0;
     for at in (2..args.len()).step_by(2) {
+        lapsed.make_way(&mut hash, &args[at]);
         let is_new = hash.insert(&args[at], &args[at + 1], &limits);
         added += i64::from(is_new);
     }
     drop(hash);
+    lapsed.tell(ctx, &args[1]);
     ctx.changed(NotifyFlags::HASH, "hset", &args[1]);
     Ok(added)
 }
@@ -147,16 +158,22 @@ fn hmset(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let (limits, now) = (ctx.data.encodings().hash, ctx.data.now);
+    let mut lapsed = Lapsed::new(ctx);
     let mut hash = ctx.data.create::<Hash>(&args[1])?;
     if hash.contains(&args[2], now) {
         ctx.reply.int(0);
         return Ok(Outcome::Unchanged);
     }
+    lapsed.make_way(&mut hash, &args[2]);
     hash.insert(&args[2], &args[3], &limits);
     drop(hash);
+    let lapsed = lapsed.tell(ctx, &args[1]);
     ctx.changed(NotifyFlags::HASH, "hset", &args[1]);
     ctx.reply.int(1);
-    Ok(Outcome::Wrote)
+    match lapsed {
+        true => Ok(set_effect(ctx, &args[1], &args[2], &args[3])),
+        false => Ok(Outcome::Wrote),
+    }
 }
 
 fn hget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -219,11 +236,13 @@ fn each_live(
 }
 
 fn hdel(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    let now = ctx.data.now;
     let Some(mut hash) = ctx.data.write::<Hash>(&args[1])? else {
         ctx.reply.int(0);
         return Ok(Outcome::Unchanged);
     };
-    let removed = args.from(2).iter().filter(|field| hash.remove(field)).count();
+    let removed =
+        args.from(2).iter().filter(|field| hash.contains(field, now) && hash.remove(field)).count();
     let emptied = hash.is_empty();
     drop(hash);
     ctx.reply.len(removed);
@@ -245,7 +264,10 @@ fn hexists(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 }
 
 fn hlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
-    let now = ctx.data.now;
+    // Where fields are not ended on time, because a primary says when or DEBUG that they are not, those
+    // that are still there count, as in Valkey.
+    let on_time = ctx.server.expires(ctx.now) == Expires::Everything;
+    let now = if on_time { ctx.data.now } else { 0 };
     let len = ctx.data.read::<Hash>(&args[1])?.map_or(0, |hash| hash.live_len(now));
     ctx.reply.len(len);
     Ok(Outcome::Unchanged)
@@ -262,6 +284,7 @@ fn hstrlen(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 fn hincrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let by = int(args, 3)?;
     let (limits, now) = (ctx.data.encodings().hash, ctx.data.now);
+    let mut lapsed = Lapsed::new(ctx);
     let mut hash = ctx.data.create::<Hash>(&args[1])?;
     // A counter mostly keeps its length: it is looked for once, and overwritten where it lies.
     let spot = hash.spot(&args[2], now);
@@ -276,12 +299,17 @@ fn hincrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let mut digits = itoa::Buffer::new();
     let digits = digits.format(new).as_bytes();
     if !spot.is_some_and(|spot| hash.set_at(spot, digits)) {
+        lapsed.make_way(&mut hash, &args[2]);
         hash.insert_keep_deadline(&args[2], digits, &limits);
     }
     drop(hash);
+    let lapsed = lapsed.tell(ctx, &args[1]);
     ctx.changed(NotifyFlags::HASH, "hincrby", &args[1]);
     ctx.reply.int(new);
-    Ok(Outcome::Wrote)
+    match lapsed {
+        true => Ok(set_effect(ctx, &args[1], &args[2], digits)),
+        false => Ok(Outcome::Wrote),
+    }
 }
 
 fn hincrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -290,6 +318,7 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         return Err(CommandError::new("ERR value is NaN or Infinity"));
     }
     let (limits, now) = (ctx.data.encodings().hash, ctx.data.now);
+    let mut lapsed = Lapsed::new(ctx);
     let mut hash = ctx.data.create::<Hash>(&args[1])?;
     let old = match hash.get(&args[2], now) {
         None => decimal::ZERO,
@@ -298,9 +327,11 @@ fn hincrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         }
     };
     let new = decimal::add(old, by).ok_or(CommandError::NAN_OR_INFINITY)?.to_string();
+    lapsed.make_way(&mut hash, &args[2]);
     hash.insert_keep_deadline(&args[2], new.as_bytes(), &limits);
     let deadline = hash.deadline(&args[2]);
     drop(hash);
+    lapsed.tell(ctx, &args[1]);
     ctx.changed(NotifyFlags::HASH, "hincrbyfloat", &args[1]);
     ctx.reply.text(&new);
     Ok(ctx.wrote_as(|effect| {

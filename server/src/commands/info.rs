@@ -321,6 +321,7 @@ fn stats(ctx: &mut Ctx<'_>, out: &mut String) {
         "sync_partial_ok": ctx.server.replication.counts.partial_ok,
         "sync_partial_err": ctx.server.replication.counts.partial_err,
         "expired_keys": stats.expired_keys,
+        "expired_fields": stats.expired_fields,
         "expired_subkeys": stats.expired_fields,
         "expired_stale_perc": "0.00",
         "expired_time_cap_reached_count": 0,

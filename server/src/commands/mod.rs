@@ -25,6 +25,7 @@ pub mod info;
 mod introspection;
 mod key_deadlines;
 mod keys;
+mod lapsed;
 pub mod latency;
 mod lolwut;
 mod memory;

@@ -289,17 +289,24 @@ fn finish(ctx: &mut Ctx<'_>, args: Args<'_>, done: Done, before: &Before) -> boo
 }
 
 /// A write that meets something past its time deletes it first. Where nothing deletes by itself
-/// (DEBUG SET-ACTIVE-EXPIRE 0), a read does so too.
+/// (DEBUG SET-ACTIVE-EXPIRE 0), a read does so too, and fields stay until they are overwritten.
 fn end_due_keys(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
     if ctx.data.now == 0 || !expiry::is_due(ctx) {
         return;
     }
-    if !command.spec.is_write() && (ctx.server.active_expire || !ctx.may_expire()) {
+    let lazily = !ctx.server.active_expire;
+    if !(command.spec.is_write() || lazily && ctx.may_expire()) {
         return;
     }
     let mut keys = Vec::new();
     command.spec.each_key(args, &mut |key, _| keys.push(key));
     for key in keys {
+        if lazily {
+            if let Some(due) = ctx.data.end_key_if_due(key) {
+                ctx.ended(due);
+            }
+            continue;
+        }
         while let Some(due) = ctx.data.end_if_due(key) {
             ctx.ended(due);
         }

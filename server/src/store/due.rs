@@ -105,6 +105,12 @@ impl Db {
         if time == 0 || time > now { None } else { self.end(at, number, now) }
     }
 
+    /// Takes out a key that has come to its end by `now`, and leaves fields that have.
+    pub(super) fn end_key_if_due(&mut self, number: usize, key: &[u8], now: Millis) -> Option<Due> {
+        self.remove_at(self.find(key).filter(|at| self.is_due(*at, now))?);
+        Some(Due::Key { db: number, key: key.into() })
+    }
+
     /// Takes out what of this entry has ended by `now`.
     fn end(&mut self, at: At, db: usize, now: Millis) -> Option<Due> {
         let key: Box<[u8]> = self.segments[at.segment].key(at.id).into();

@@ -167,6 +167,12 @@ impl Keyspace {
         self.dbs[index].end_if_due(index, key, now)
     }
 
+    /// Takes out `key` of this database if it has come to its end by `now`; what of it alone has,
+    /// stays.
+    pub fn end_key_if_due(&mut self, index: usize, key: &[u8], now: Millis) -> Option<Due> {
+        self.dbs[index].end_key_if_due(index, key, now)
+    }
+
     /// Moves with every change of the data; changes inside a set or sorted set are noticed in debug
     /// builds only (see the engine's assertion that each change states its effect).
     pub fn revision(&self) -> u64 {

@@ -4,7 +4,7 @@ use super::common::Common;
 use super::entry::Form;
 use super::inline::InlineHash;
 use super::segment::Segment;
-use super::slots::SlotId;
+use super::slots::{SHARE, SlotId};
 use super::{Hash, HashRef, Set, SortedSet, Str, StrRef};
 use crate::clock::Millis;
 
@@ -326,14 +326,15 @@ impl<'a> ObjectRef<'a> {
         self.segment.entry(self.id).access()
     }
 
-    /// Bytes that it takes, its share of the structures that hold it included.
+    /// Bytes that it takes, its share of the structures that hold it included: what that is in a segment
+    /// as full as segments are, so that it depends on nothing else that is there.
     pub fn bytes(&self) -> usize {
         let entry = self.segment.entry(self.id);
         let outside = match entry.form() {
             Form::Outline => self.segment.outline(self.id).bytes(),
             _ => 0,
         };
-        entry.len() + outside + self.segment.overhead() / self.segment.len().max(1)
+        entry.len() + outside + SHARE
     }
 
     /// A copy of its own.

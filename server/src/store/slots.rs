@@ -14,6 +14,9 @@ pub(super) const TAG_BITS: u32 = 16;
 /// The last moment that a slot can hold.
 pub(super) const FAR: Millis = (1 << (64 - TAG_BITS)) - 1;
 
+/// Bytes of an entry's slot, bound and place in the index, in a segment as full as segments are.
+pub(super) const SHARE: usize = size_of::<Chunk>() / CHUNK + 4;
+
 /// Slots of a chunk.
 const CHUNK: usize = 256;
 

@@ -257,6 +257,11 @@ impl Write<'_, Hash> {
         }
     }
 
+    /// Takes out a field that has ended by `now`. False: there is no such field.
+    pub fn remove_ended(&mut self, field: &[u8], now: Millis) -> bool {
+        self.deadline(field).is_some_and(|at| at <= now) && self.remove(field)
+    }
+
     /// The first deadline of any field.
     pub fn next_deadline(&self) -> Option<Millis> {
         match &self.draft {
