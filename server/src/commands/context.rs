@@ -193,6 +193,18 @@ impl<'a> Ctx<'a> {
         self.server.may_expire(self.now)
     }
 
+    /// Whether what is past its time is deleted only where somebody meets it (DEBUG SET-ACTIVE-EXPIRE 0).
+    pub fn ends_lazily(&self) -> bool {
+        !self.server.active_expire && self.data.now != 0 && self.may_expire()
+    }
+
+    /// Ends a key that somebody meets past its time.
+    pub fn end_lazily(&mut self, key: &[u8]) {
+        if let Some(due) = self.data.end_key_if_due(key) {
+            self.ended(due);
+        }
+    }
+
     /// Whether memory is the primary's to care for.
     pub fn leaves_eviction_to_primary(&self) -> bool {
         self.server.replication.is_replica() && self.server.config.replica_ignore_maxmemory

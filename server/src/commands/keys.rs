@@ -282,21 +282,34 @@ fn keys(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let mut options = ScanOptions::of_keys(args)?;
-    let now = ctx.data.now;
-    let mut found = Vec::new();
+    let (now, lazily) = (ctx.data.now, ctx.ends_lazily());
+    let (mut found, mut due) = (Vec::new(), Vec::new());
     options.cursor = ctx.data.db().scan(options.cursor, options.count, &mut |object| {
         let name = object.value().type_name();
-        let of_type = options.of_type.is_none_or(|wanted| is(wanted, name));
-        if of_type && !object.is_due(now) && options.matches(object.key()) {
+        if object.is_due(now) {
+            // Whatever its type is.
+            if lazily && options.matches(object.key()) {
+                due.push(object.key().to_vec());
+            }
+        } else if options.of_type.is_none_or(|wanted| is(wanted, name))
+            && options.matches(object.key())
+        {
             found.push(object.key().to_vec());
         }
     });
+    due.iter().for_each(|key| ctx.end_lazily(key));
     options.reply(&mut ctx.reply, found);
     Ok(Outcome::Unchanged)
 }
 
 fn randomkey(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
     let (now, mut rng) = (ctx.data.now, ctx.data.lookups.rng.fork());
+    while ctx.ends_lazily()
+        && let Some(due) = ctx.data.db().random(&mut rng).filter(|object| object.is_due(now))
+    {
+        let key = due.key().to_vec();
+        ctx.end_lazily(&key);
+    }
     let db = ctx.data.db();
     // Few draws find a live key, unless most are past their time and wait to be taken out.
     let drawn = (0..100).find_map(|_| db.random(&mut rng).filter(|object| !object.is_due(now)));

@@ -15,8 +15,7 @@ pub(super) struct Lapsed {
 
 impl Lapsed {
     pub(super) fn new(ctx: &Ctx<'_>) -> Self {
-        let may_be_there = !ctx.server.active_expire && ctx.data.now != 0;
-        Lapsed { by: may_be_there.then_some(ctx.data.now), found: 0 }
+        Lapsed { by: ctx.ends_lazily().then_some(ctx.data.now), found: 0 }
     }
 
     /// Takes a field that is about to be set out of its hash, if it has ended.

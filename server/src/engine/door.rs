@@ -294,17 +294,15 @@ fn end_due_keys(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
     if ctx.data.now == 0 || !expiry::is_due(ctx) {
         return;
     }
-    let lazily = !ctx.server.active_expire;
-    if !(command.spec.is_write() || lazily && ctx.may_expire()) {
+    let lazily = ctx.ends_lazily();
+    if !(command.spec.is_write() || lazily) {
         return;
     }
     let mut keys = Vec::new();
     command.spec.each_key(args, &mut |key, _| keys.push(key));
     for key in keys {
         if lazily {
-            if let Some(due) = ctx.data.end_key_if_due(key) {
-                ctx.ended(due);
-            }
+            ctx.end_lazily(key);
             continue;
         }
         while let Some(due) = ctx.data.end_if_due(key) {

@@ -18,6 +18,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Sleep;
 
 use super::crowd::Crowd;
+use super::line::{Line, Place};
 use crate::commands::{Action, CommandError, Session, greet};
 use crate::engine::{ConnectionLimits, Engine, Flow, Turn};
 use crate::persistence::{self, Disk};
@@ -70,6 +71,8 @@ pub struct Connection<S> {
     engine: Arc<Engine>,
     disk: Arc<dyn Disk>,
     actions: UnboundedSender<Action>,
+    /// Where it stands among those who are ready.
+    place: Place,
     session: Parting,
     parser: RequestParser,
     /// What a request may be at most; kept here because requests are parsed before the gate.
@@ -103,8 +106,6 @@ pub struct Connection<S> {
     last_look: Option<Pin<Box<Sleep>>>,
     /// It is a replica's, and lets others add to the stream before it sends that.
     is_gathering: bool,
-    /// It has read and waits for others to be read, which is over at once.
-    is_in_crowd: bool,
     /// What was written is held back until others have listened to what they were told.
     holds_reply: bool,
 }
@@ -113,19 +114,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
-            self.waker = Some(cx.waker().clone());
-            self.session.client.listen(cx.waker());
+        if !self.place.is_next(cx) {
+            return Poll::Pending;
         }
+        let waker = match self.waker.take() {
+            Some(known) if self.place.wakes(&known, cx.waker()) => known,
+            _ => {
+                let waker = self.place.waker(cx.waker());
+                self.session.client.listen(&waker);
+                waker
+            }
+        };
         let told = self.session.client.told();
         let traffic = self.traffic;
-        let was_in_crowd = std::mem::take(&mut self.is_in_crowd);
+        let was_in_crowd = self.place.leave_crowd();
         self.batches_left = BATCHES_AT_ONCE;
+        let cx = &mut Context::from_waker(&waker);
         let ended = SHARED.with_borrow_mut(|shared| self.advance(cx, shared));
-        if !self.is_in_crowd {
+        if !self.place.is_in_crowd() {
             let is_active = was_in_crowd || self.traffic != traffic;
             self.show(is_active);
         }
+        self.waker = Some(waker);
         self.session.client.set_heard(told);
         if self.unsent() < OUTPUT_HIGH_WATER {
             self.heard = told;
@@ -176,6 +186,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             engine,
             disk,
             actions,
+            place: Place::new(None),
             session: Parting(Some(session)),
             parser: RequestParser::new(),
             request_limits: Limits::default(),
@@ -195,8 +206,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             last_look: None,
             holds_reply: false,
             is_gathering: false,
-            is_in_crowd: false,
         }
+    }
+
+    /// Has it stand in a line with others.
+    pub(super) fn in_line(mut self, line: Option<Arc<Line>>) -> Self {
+        self.place = Place::new(line);
+        self
     }
 
     /// Goes as far as it can without waiting. Ready: the connection is over.
@@ -250,7 +266,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(Ok(0)) => self.at_end = true,
                 Poll::Ready(Ok(read)) => {
                     if is_free && self.joins_crowd(shared, read) {
-                        return behind_others(cx);
+                        self.place.join_crowd(cx);
+                        return Poll::Pending;
                     }
                     self.take_in(cx, read, is_free, shared);
                 }
@@ -356,16 +373,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Keeps what was just read, if others' requests are to be read before it is executed.
+    /// Keeps what was just read, if others' requests are to be read before it is executed, or
+    /// executed before it.
     fn joins_crowd(&mut self, shared: &mut Shared, read: usize) -> bool {
         let requests = &shared.input[..read];
         let joins = self.input.is_empty()
             && !self.session.is_replica()
-            && shared.crowd.takes_in(&self.engine, self.session.db, requests);
+            && (shared.crowd.takes_in(&self.engine, self.session.db, requests)
+                || self.place.is_behind_crowd());
         if joins {
             self.input.extend_from_slice(requests);
             self.has_news = true;
-            self.is_in_crowd = true;
         }
         joins
     }
@@ -617,13 +635,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 fn later(cx: &mut Context<'_>) -> Poll<()> {
     let mut yielding = std::pin::pin!(tokio::task::yield_now());
     yielding.as_mut().poll(cx)
-}
-
-/// Lets those go first that are ready to be polled: the task is polled again behind them. Unlike
-/// [`later`] it does not have the runtime ask who else has become ready.
-fn behind_others(cx: &Context<'_>) -> Poll<()> {
-    cx.waker().wake_by_ref();
-    Poll::Pending
 }
 
 fn is_hello(args: Args<'_>) -> bool {

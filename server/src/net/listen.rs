@@ -10,6 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 use super::connection::Connection;
+use super::line::Line;
 use super::listeners::Slot;
 use crate::commands::Action;
 use crate::config::Config;
@@ -32,6 +33,8 @@ pub(super) struct Means {
     pub(super) actions: UnboundedSender<Action>,
     pub(super) keepalive: u64,
     pub(super) disk: Arc<dyn Disk>,
+    /// What connections stand in; None: several threads serve them.
+    pub(super) line: Option<Arc<Line>>,
 }
 
 /// Binds all addresses of the settings to one port. With port 0 the first address picks a free
@@ -224,6 +227,6 @@ pub(super) fn serve<S>(
     let client = Client::new(id, transport, addr, laddr, fd, engine.clock().now());
     let client = Arc::new(client);
     engine.clients().add(Arc::clone(&client));
-    let (engine, disk) = (Arc::clone(engine), Arc::clone(&host.means.disk));
-    tokio::spawn(Connection::new(stream, engine, disk, client, host.means.actions.clone()));
+    let (engine, Means { actions, disk, line, .. }) = (Arc::clone(engine), host.means.clone());
+    tokio::spawn(Connection::new(stream, engine, disk, client, actions).in_line(line));
 }

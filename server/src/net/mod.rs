@@ -4,6 +4,7 @@
 mod connection;
 mod crowd;
 mod driver;
+mod line;
 mod link;
 mod listen;
 mod listeners;

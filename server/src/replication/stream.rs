@@ -103,12 +103,13 @@ impl Stream {
         if !self.is_open() {
             return;
         }
-        self.count_in_group();
         if self.db != Some(db) {
             let number = itoa::Buffer::new().format(db).to_owned();
             encode(&mut self.pending, [b"SELECT".as_slice(), number.as_bytes()]);
             self.db = Some(db);
         }
+        // The database of a group's first request is selected before the group.
+        self.count_in_group();
         encode(&mut self.pending, args);
     }
 
@@ -298,7 +299,7 @@ mod tests {
         stream.pass_on_only(true);
         write(&mut stream, 0, "SET c 1");
         stream.end_group();
-        assert_eq!(requests(&mut stream, 0), ["MULTI", "SELECT 0", "SET a 1", "SET b 1", "EXEC"]);
+        assert_eq!(requests(&mut stream, 0), ["SELECT 0", "MULTI", "SET a 1", "SET b 1", "EXEC"]);
     }
 
     #[test]
