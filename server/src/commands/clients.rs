@@ -180,9 +180,9 @@ fn describe(
     let total = view.memory() + outbox + present.input + present.args;
     format!(
         "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} \
-         multi={multi} watch={} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=1024 rbp=0 obl=0 \
+         multi={multi} qbuf={} qbuf-free={} argv-mem={} multi-mem={} rbs=1024 rbp=0 obl=0 \
          oll=0 omem={} tot-mem={total} events=r cmd={} user={} redir=-1 resp={} lib-name={} \
-         lib-ver={}",
+         lib-ver={} watch={}",
         client.id,
         client.addr,
         client.laddr,
@@ -195,7 +195,6 @@ fn describe(
         view.subscriptions,
         view.patterns,
         view.shard_subscriptions,
-        view.watching,
         view.query.0.max(present.input),
         view.query.1,
         present.args,
@@ -206,6 +205,7 @@ fn describe(
         if view.protocol == Protocol::Resp3 { 3 } else { 2 },
         text(&view.lib_name),
         text(&view.lib_ver),
+        view.watching,
     )
 }
 

@@ -55,6 +55,7 @@ texts! {
     NO_REPLICAS = "NOREPLICAS Not enough good replicas to write.";
     PRIMARY_DOWN = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
     LOADING = "LOADING Redis is loading the dataset in memory";
+    STALE_FOR_SCRIPT = "ERR Can not execute the command on a stale replica";
     NOT_FROM_SCRIPT = "ERR This Redis command is not allowed from script";
     NUMFIELDS = "ERR numfields should be greater than 0 and match the provided number of fields";
     BAD_CLIENT_NAME = "ERR Client names cannot contain spaces, newlines or special characters.";

@@ -100,6 +100,9 @@ fn check_closely(ctx: &Ctx<'_>, flags: Flags) -> Result<(), CommandError> {
     match replication.role.upstream() {
         None if writes && !has_good_replicas(ctx) => return Err(CommandError::NO_REPLICAS),
         None => {}
+        Some(_) if ctx.session.in_script && is_stale(ctx) && !flags.has(Flags::STALE) => {
+            return Err(CommandError::STALE_FOR_SCRIPT);
+        }
         Some(_) if writes && config.replica_read_only => {
             return Err(CommandError::READ_ONLY_REPLICA);
         }
