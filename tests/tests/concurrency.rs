@@ -67,8 +67,17 @@ fn is_ok(value: &Value) -> bool {
 
 #[test]
 fn what_must_be_true_is_true_while_all_threads_write() {
+    play("4");
+}
+
+#[test]
+fn what_must_be_true_is_true_while_connections_stand_in_line() {
+    play("1");
+}
+
+fn play(io_threads: &str) {
     let folder = Folder::new();
-    let server = start("4", folder.path());
+    let server = start(io_threads, folder.path());
     let elsewhere = Folder::new();
     let replica = start("2", elsewhere.path());
     let mut client = connect(&server);
