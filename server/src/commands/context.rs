@@ -171,7 +171,7 @@ impl<'a> Ctx<'a> {
     pub fn wrote_as(&mut self, state: impl FnOnce(&mut Statement<'_>)) -> Outcome {
         let effects = &mut self.server.effects;
         effects.count();
-        if effects.is_wanted() {
+        if effects.own_are_wanted() {
             effects.begin_group();
             state(&mut Statement { effects, db: self.data.db });
             self.server.effects.end_group();

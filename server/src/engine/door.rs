@@ -272,11 +272,13 @@ fn finish(ctx: &mut Ctx<'_>, args: Args<'_>, done: Done, before: &Before) -> boo
         }
         Ok(Outcome::WroteAs) => true,
         Ok(Outcome::Wrote) => {
-            ctx.server.effects.state(db, args.iter());
+            ctx.server.effects.state_own(db, args.iter());
             true
         }
         Ok(Outcome::Told) => {
-            ctx.server.effects.tell(db, args.iter());
+            if ctx.server.effects.own_are_wanted() {
+                ctx.server.effects.tell(db, args.iter());
+            }
             true
         }
         Err(error) => {

@@ -12,6 +12,8 @@ pub struct Effects {
     stated: u64,
     /// The replication stream.
     pub stream: Stream,
+    /// What commands say of themselves is kept from listeners (`redis.set_repl`).
+    is_withheld: bool,
     /// Kept until taken, if somebody records.
     log: Option<Vec<(usize, OwnedRequest)>>,
 }
@@ -44,6 +46,30 @@ impl Effects {
         if self.is_wanted() {
             self.tell(db, args);
         }
+    }
+
+    /// States that a command changed database `db` as its request says, unless that is withheld.
+    #[inline]
+    pub fn state_own<'a, I>(&mut self, db: usize, args: I)
+    where
+        I: IntoIterator<Item = &'a [u8]>,
+        I::IntoIter: Clone,
+    {
+        match self.is_withheld {
+            true => self.count(),
+            false => self.state(db, args),
+        }
+    }
+
+    /// Whether somebody listens to what commands say of themselves.
+    pub fn own_are_wanted(&self) -> bool {
+        self.is_wanted() && !self.is_withheld
+    }
+
+    /// Withholds from now on what commands say of themselves, or no longer. What ends meanwhile is
+    /// told all the same.
+    pub fn withhold(&mut self, withheld: bool) {
+        self.is_withheld = withheld;
     }
 
     /// Counts a change whose effect is told apart.

@@ -293,3 +293,33 @@ fn who_waits_again_is_not_made_to_wait_for_the_question() {
     let done = client.call(&["EXEC"]).expect("it is answered");
     assert_eq!(done.items(), Some(&[Value::Integer(1), Value::Integer(1)][..]));
 }
+
+#[test]
+fn what_a_script_withholds_replicas_do_not_get() {
+    withheld(Kind::Ours, Kind::Ours);
+}
+
+#[test]
+#[ignore = "needs redis-server: tests/run"]
+fn what_a_script_withholds_replicas_of_redis_do_not_get_either() {
+    withheld(Kind::Redis7, Kind::Ours);
+    withheld(Kind::Ours, Kind::Redis7);
+}
+
+fn withheld(primary: Kind, replica: Kind) {
+    let (mut primary, mut replica) = (Node::start(primary, &[]), Node::start(replica, &[]));
+    replica.join(&primary);
+    let script = "redis.call('set', 'a', 1) \
+                  redis.set_repl(redis.REPL_NONE) redis.call('set', 'b', 1) \
+                  redis.call('set', 'short', 1, 'px', 1) \
+                  redis.set_repl(redis.REPL_AOF) redis.call('incrbyfloat', 'c', 1) \
+                  redis.set_repl(redis.REPL_REPLICA) redis.call('set', 'd', 1) \
+                  redis.set_repl(redis.REPL_NONE)";
+    assert!(!primary.connect().call(&["EVAL", script, "0"]).expect("an answer").is_error());
+    // A script leaves nothing withheld behind.
+    primary.must("SET e 1");
+    primary.must("WAIT 1 5000");
+    assert_eq!(primary.must("EXISTS a b c d e"), Value::Integer(5));
+    let told = ["a", "b", "c", "d", "e"].map(|key| replica.must(&format!("EXISTS {key}")));
+    assert_eq!(told, [1, 0, 0, 1, 1].map(Value::Integer));
+}

@@ -344,6 +344,10 @@ impl IntoLua for Bytes<'_> {
 /// What the prelude asks the server for beside `redis.call`, which is 1.
 const CHECK: u8 = 2;
 const SET_PROTOCOL: u8 = 3;
+const SET_REPLICATION: u8 = 4;
+
+/// Of `redis.set_repl`'s flags, the one for replicas.
+const REPL_REPLICA: i64 = 2;
 
 fn execute(interpreter: &Interpreter, ctx: &mut Ctx<'_>, what: Call<'_>) -> mlua::Result<Ran> {
     let Interpreter { lua, raw, .. } = interpreter;
@@ -362,6 +366,15 @@ fn execute(interpreter: &Interpreter, ctx: &mut Ctx<'_>, what: Call<'_>) -> mlua
             let served = match asked {
                 CHECK => may_call(ctx, args).map(Value::Boolean).map_err(Failed::from),
                 SET_PROTOCOL => Ok(Value::Boolean(set_protocol(session, &args))),
+                SET_REPLICATION => {
+                    let flags = match args.front() {
+                        Some(Value::Integer(flags)) => *flags,
+                        Some(Value::Number(flags)) => *flags as i64,
+                        _ => 0,
+                    };
+                    ctx.server.effects.withhold(flags & REPL_REPLICA == 0);
+                    Ok(Value::Nil)
+                }
                 _ => call(lua, ctx, session, args, read_only)?,
             };
             Ok(match served {

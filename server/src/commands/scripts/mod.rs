@@ -175,6 +175,7 @@ fn call<'c>(
     let may_exceed_memory = has_room || declares(ScriptFlags::ALLOW_OOM);
     ctx.server.effects.begin_group();
     let done = interpreter::run(ctx, call(read_only, may_exceed_memory), running);
+    ctx.server.effects.withhold(false);
     ctx.server.effects.end_group();
     Ok(if done? { Outcome::Unchanged } else { Outcome::Failed })
 }

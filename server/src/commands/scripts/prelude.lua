@@ -162,6 +162,7 @@ redis.set_repl = function(...)
   if flags < 0 or flags >= 4 then
     raise("ERR Invalid replication flags. Use REPL_AOF, REPL_REPLICA, REPL_ALL or REPL_NONE.")
   end
+  raw.serve(4, flags)
 end
 redis.replicate_commands = function() return true end
 redis.breakpoint = function() return false end
