@@ -14,7 +14,7 @@ use sha1_smol::Sha1;
 
 use crate::Bench;
 use crate::report::Report;
-use crate::table::{Table, progress};
+use crate::table::{Table, middle, progress};
 use crate::target::Target;
 
 /// Each with ten fields of sixteen bytes.
@@ -106,12 +106,6 @@ fn rows(table: &mut Table, server: &str, at_once: usize, turns: &[[Reading; 3]],
             trips[number].to_string(),
         ]);
     }
-}
-
-fn middle(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
 
 /// How often each side waits for the server during a load and a touch.

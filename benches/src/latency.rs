@@ -9,7 +9,7 @@ use crate::Bench;
 use crate::load::{self, Load, Outcome};
 use crate::plot::{Curves, PERCENTILES};
 use crate::report::{Plot, Report};
-use crate::table::{Table, progress};
+use crate::table::{Table, middle, progress};
 use crate::throughput::{closed, micros, start_filled};
 use cloakroom_benches::mix::Mix;
 
@@ -37,7 +37,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
         }
         let mut curves = Vec::new();
         for (outcomes, kind) in outcomes.iter().zip(&bench.kinds) {
-            let at = |percentile| micros(of_turns(outcomes, percentile));
+            let at = |percentile| micros(of_turns(outcomes, percentile) as u64);
             table.row([
                 format!("{} P1 · {:.0}k/s", mix.name(), peak / 2e3),
                 kind.name(),
@@ -46,7 +46,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
                 at(99.9),
                 micros(outcomes.iter().map(|outcome| outcome.latency.max()).max().unwrap_or(0)),
             ]);
-            let at = |percentile| of_turns(outcomes, percentile) as f64 / 1e3;
+            let at = |percentile| of_turns(outcomes, percentile) / 1e3;
             curves.push((kind.name(), PERCENTILES.map(at).to_vec()));
         }
         let title = format!("Latency of {} at {:.0}k a second", mix.name(), peak / 2e3);
@@ -64,9 +64,6 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
 }
 
 /// The median of what the turns have at a percentile, in nanoseconds.
-fn of_turns(outcomes: &[Outcome], percentile: f64) -> u64 {
-    let mut all: Vec<u64> =
-        outcomes.iter().map(|outcome| outcome.latency.value_at_percentile(percentile)).collect();
-    all.sort_unstable();
-    all[all.len() / 2]
+fn of_turns(outcomes: &[Outcome], percentile: f64) -> f64 {
+    middle(outcomes.iter().map(|outcome| outcome.latency.value_at_percentile(percentile) as f64))
 }

@@ -1,5 +1,12 @@
 //! Tables for people: Markdown, aligned.
 
+/// The median of readings, of which there is one at least.
+pub(crate) fn middle(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
 /// A table whose first column names the rows.
 #[derive(Debug)]
 pub(crate) struct Table {

@@ -198,9 +198,16 @@ impl<'a> Ctx<'a> {
         !self.server.active_expire && self.data.now != 0 && self.may_expire()
     }
 
-    /// Ends a key that somebody meets past its time.
-    pub fn end_lazily(&mut self, key: &[u8]) {
-        if let Some(due) = self.data.end_key_if_due(key) {
+    /// Ends what is past its time of a key that somebody meets: where that is the only way to its end
+    /// the key alone, and no fields of it.
+    pub fn end_due(&mut self, key: &[u8]) {
+        if self.ends_lazily() {
+            if let Some(due) = self.data.end_key_if_due(key) {
+                self.ended(due);
+            }
+            return;
+        }
+        while let Some(due) = self.data.end_if_due(key) {
             self.ended(due);
         }
     }

@@ -412,7 +412,7 @@ fn hsetex(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         return Ok(Outcome::Unchanged);
     }
     let is_past = until.is_some_and(|at| ctx.is_past(at));
-    let wanted = ctx.server.effects.is_wanted();
+    let wanted = ctx.server.effects.own_are_wanted();
     let mut lapsed = Lapsed::new(ctx);
     let mut hash = ctx.data.create::<Hash>(key)?;
     for at in (0..pairs.len()).step_by(2) {

@@ -118,10 +118,19 @@ pub(super) const COMMANDS: &[Spec] = &[
         ),
 ];
 
-/// The effect of a field that was set, where the request would do something else to one that has ended
-/// and is still there.
-fn set_effect(ctx: &mut Ctx<'_>, key: &[u8], field: &[u8], value: &[u8]) -> Outcome {
-    ctx.wrote_as(|effect| effect.request([b"HSET", key, field, value]))
+/// The outcome of a request that gave a field this value. Where one was there that had ended, the
+/// request itself would do something else on a replica.
+fn wrote_field(
+    ctx: &mut Ctx<'_>,
+    had_lapsed: bool,
+    key: &[u8],
+    field: &[u8],
+    value: &[u8],
+) -> Outcome {
+    match had_lapsed {
+        true => ctx.wrote_as(|effect| effect.request([b"HSET", key, field, value])),
+        false => Outcome::Wrote,
+    }
 }
 
 /// Sets the pairs from argument 2 on; returns how many fields are new.
@@ -167,13 +176,10 @@ fn hsetnx(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     lapsed.make_way(&mut hash, &args[2]);
     hash.insert(&args[2], &args[3], &limits);
     drop(hash);
-    let lapsed = lapsed.tell(ctx, &args[1]);
+    let had_lapsed = lapsed.tell(ctx, &args[1]);
     ctx.changed(NotifyFlags::HASH, "hset", &args[1]);
     ctx.reply.int(1);
-    match lapsed {
-        true => Ok(set_effect(ctx, &args[1], &args[2], &args[3])),
-        false => Ok(Outcome::Wrote),
-    }
+    Ok(wrote_field(ctx, had_lapsed, &args[1], &args[2], &args[3]))
 }
 
 fn hget(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
@@ -303,13 +309,10 @@ fn hincrby(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
         hash.insert_keep_deadline(&args[2], digits, &limits);
     }
     drop(hash);
-    let lapsed = lapsed.tell(ctx, &args[1]);
+    let had_lapsed = lapsed.tell(ctx, &args[1]);
     ctx.changed(NotifyFlags::HASH, "hincrby", &args[1]);
     ctx.reply.int(new);
-    match lapsed {
-        true => Ok(set_effect(ctx, &args[1], &args[2], digits)),
-        false => Ok(Outcome::Wrote),
-    }
+    Ok(wrote_field(ctx, had_lapsed, &args[1], &args[2], digits))
 }
 
 fn hincrbyfloat(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {

@@ -286,18 +286,15 @@ fn scan(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let (mut found, mut due) = (Vec::new(), Vec::new());
     options.cursor = ctx.data.db().scan(options.cursor, options.count, &mut |object| {
         let name = object.value().type_name();
-        if object.is_due(now) {
-            // Whatever its type is.
-            if lazily && options.matches(object.key()) {
-                due.push(object.key().to_vec());
-            }
-        } else if options.of_type.is_none_or(|wanted| is(wanted, name))
-            && options.matches(object.key())
-        {
-            found.push(object.key().to_vec());
+        let of_type = options.of_type.is_none_or(|wanted| is(wanted, name));
+        let is_due = object.is_due(now);
+        // What is due ends whatever its type is.
+        let is_wanted = if is_due { lazily } else { of_type };
+        if is_wanted && options.matches(object.key()) {
+            if is_due { &mut due } else { &mut found }.push(object.key().to_vec());
         }
     });
-    due.iter().for_each(|key| ctx.end_lazily(key));
+    due.iter().for_each(|key| ctx.end_due(key));
     options.reply(&mut ctx.reply, found);
     Ok(Outcome::Unchanged)
 }
@@ -308,7 +305,7 @@ fn randomkey(ctx: &mut Ctx<'_>, _: Args<'_>) -> Done {
         && let Some(due) = ctx.data.db().random(&mut rng).filter(|object| object.is_due(now))
     {
         let key = due.key().to_vec();
-        ctx.end_lazily(&key);
+        ctx.end_due(&key);
     }
     let db = ctx.data.db();
     // Few draws find a live key, unless most are past their time and wait to be taken out.

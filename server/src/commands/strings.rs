@@ -238,9 +238,7 @@ fn put(ctx: &mut Ctx<'_>, key: &[u8], value: &[u8], deadline: Option<i64>, keep:
 /// A deadline that is past already ends the key at once.
 fn end_if_past(ctx: &mut Ctx<'_>, key: &[u8], deadline: Option<i64>) {
     if deadline.is_some_and(|at| ctx.is_past(at)) {
-        while let Some(due) = ctx.data.end_if_due(key) {
-            ctx.ended(due);
-        }
+        ctx.end_due(key);
     }
 }
 

@@ -272,13 +272,12 @@ fn finish(ctx: &mut Ctx<'_>, args: Args<'_>, done: Done, before: &Before) -> boo
         }
         Ok(Outcome::WroteAs) => true,
         Ok(Outcome::Wrote) => {
-            ctx.server.effects.state_own(db, args.iter());
+            ctx.server.effects.count();
+            ctx.server.effects.tell_own(db, args.iter());
             true
         }
         Ok(Outcome::Told) => {
-            if ctx.server.effects.own_are_wanted() {
-                ctx.server.effects.tell(db, args.iter());
-            }
+            ctx.server.effects.tell_own(db, args.iter());
             true
         }
         Err(error) => {
@@ -296,21 +295,12 @@ fn end_due_keys(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
     if ctx.data.now == 0 || !expiry::is_due(ctx) {
         return;
     }
-    let lazily = ctx.ends_lazily();
-    if !(command.spec.is_write() || lazily) {
+    if !(command.spec.is_write() || ctx.ends_lazily()) {
         return;
     }
     let mut keys = Vec::new();
     command.spec.each_key(args, &mut |key, _| keys.push(key));
-    for key in keys {
-        if lazily {
-            ctx.end_lazily(key);
-            continue;
-        }
-        while let Some(due) = ctx.data.end_if_due(key) {
-            ctx.ended(due);
-        }
-    }
+    keys.into_iter().for_each(|key| ctx.end_due(key));
 }
 
 /// Tells what no event of the command has told; a key that it made and did not keep is nobody's

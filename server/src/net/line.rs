@@ -49,16 +49,15 @@ impl Wake for Bell {
 pub(super) struct Place {
     line: Option<Arc<Line>>,
     bell: Option<Arc<Bell>>,
-    /// Its number while it gives way to others.
+    /// Its number while it gives way to others; 0 = it does not.
     number: u64,
-    gives_way: bool,
     is_in_crowd: bool,
 }
 
 impl Place {
     /// A place in `line`; None: nobody stands in line.
     pub(super) fn new(line: Option<Arc<Line>>) -> Self {
-        Place { line, bell: None, number: 0, gives_way: false, is_in_crowd: false }
+        Place { line, bell: None, number: 0, is_in_crowd: false }
     }
 
     /// Whether `known`, a waker that [`Place::waker`] made, wakes this task.
@@ -82,18 +81,17 @@ impl Place {
     pub(super) fn is_next(&mut self, cx: &Context<'_>) -> bool {
         let Some(bell) = &self.bell else { return true };
         let came = bell.number.swap(0, Ordering::Relaxed);
-        if self.number == 0 {
-            self.number = came;
-        }
         let called = bell.line.called.load(Ordering::Relaxed);
-        if self.number > called + 1 && !self.gives_way {
-            self.gives_way = true;
-            cx.waker().wake_by_ref();
-            return false;
-        }
-        self.gives_way = false;
-        bell.line.called.store(called.max(self.number), Ordering::Relaxed);
-        self.number = 0;
+        let number = match std::mem::take(&mut self.number) {
+            0 if came > called + 1 => {
+                self.number = came;
+                cx.waker().wake_by_ref();
+                return false;
+            }
+            0 => came,
+            given_way_with => given_way_with,
+        };
+        bell.line.called.store(called.max(number), Ordering::Relaxed);
         true
     }
 

@@ -292,7 +292,7 @@ async fn serve(
     let mut tasks = JoinSet::new();
     let keepalive = engine.turn().config().tcp_keepalive as u64;
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
-    let line = (engine.turn().config().io_threads <= 1).then(Arc::default);
+    let line = (Handle::current().metrics().num_workers() == 1).then(Arc::default);
     let means = Means { actions, keepalive, disk: Arc::clone(&disk), line };
     let host = Host { engine: Arc::clone(&engine), means };
     let (closing, until) = watch::channel(());

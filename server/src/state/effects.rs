@@ -48,20 +48,20 @@ impl Effects {
         }
     }
 
-    /// States that a command changed database `db` as its request says, unless that is withheld.
+    /// Tells what a command says of itself, if anybody is to hear it.
     #[inline]
-    pub fn state_own<'a, I>(&mut self, db: usize, args: I)
+    pub fn tell_own<'a, I>(&mut self, db: usize, args: I)
     where
         I: IntoIterator<Item = &'a [u8]>,
         I::IntoIter: Clone,
     {
-        match self.is_withheld {
-            true => self.count(),
-            false => self.state(db, args),
+        if self.own_are_wanted() {
+            self.tell(db, args);
         }
     }
 
     /// Whether somebody listens to what commands say of themselves.
+    #[inline]
     pub fn own_are_wanted(&self) -> bool {
         self.is_wanted() && !self.is_withheld
     }

@@ -9,6 +9,7 @@ use mlua::{
 };
 
 use super::super::{CommandError, Ctx, script_session};
+use super::libraries::REPL_REPLICA;
 use super::shebang::{self, Broken, Shebang};
 use super::{convert, libraries};
 use crate::resp::{Args, OwnedRequest, Protocol};
@@ -346,9 +347,6 @@ const CHECK: u8 = 2;
 const SET_PROTOCOL: u8 = 3;
 const SET_REPLICATION: u8 = 4;
 
-/// Of `redis.set_repl`'s flags, the one for replicas.
-const REPL_REPLICA: i64 = 2;
-
 fn execute(interpreter: &Interpreter, ctx: &mut Ctx<'_>, what: Call<'_>) -> mlua::Result<Ran> {
     let Interpreter { lua, raw, .. } = interpreter;
     let Call { kind, name, keys, args, read_only, .. } = what;
@@ -367,11 +365,7 @@ fn execute(interpreter: &Interpreter, ctx: &mut Ctx<'_>, what: Call<'_>) -> mlua
                 CHECK => may_call(ctx, args).map(Value::Boolean).map_err(Failed::from),
                 SET_PROTOCOL => Ok(Value::Boolean(set_protocol(session, &args))),
                 SET_REPLICATION => {
-                    let flags = match args.front() {
-                        Some(Value::Integer(flags)) => *flags,
-                        Some(Value::Number(flags)) => *flags as i64,
-                        _ => 0,
-                    };
+                    let flags = first_integer(&args).unwrap_or_default();
                     ctx.server.effects.withhold(flags & REPL_REPLICA == 0);
                     Ok(Value::Nil)
                 }
@@ -529,13 +523,18 @@ fn request(args: MultiValue) -> Result<OwnedRequest, CommandError> {
 
 /// redis.setresp. False: there is no such version.
 fn set_protocol(session: &mut super::super::Session, args: &MultiValue) -> bool {
-    let version = args.front();
-    session.protocol = match version.and_then(|v| v.as_integer().or(v.as_f64().map(|v| v as i64))) {
+    session.protocol = match first_integer(args) {
         Some(2) => Protocol::Resp2,
         Some(3) => Protocol::Resp3,
         _ => return false,
     };
     true
+}
+
+/// The whole number that the first argument is, or what is left of it without its fraction.
+fn first_integer(args: &MultiValue) -> Option<i64> {
+    let number = args.front()?;
+    number.as_integer().or(number.as_f64().map(|number| number as i64))
 }
 
 /// redis.acl_check_cmd: whether the script's caller may execute a request.

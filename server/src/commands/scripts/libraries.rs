@@ -38,15 +38,24 @@ pub(super) fn all(lua: &Lua, raw: &Table, watch: &Arc<ScriptWatch>) -> mlua::Res
     Ok(all)
 }
 
+/// Flags of `redis.set_repl`: whether a file gets what is written, and whether replicas do.
+const REPL_AOF: i64 = 1;
+pub(super) const REPL_REPLICA: i64 = 2;
+
 fn redis(lua: &Lua) -> mlua::Result<Table> {
     let redis = lua.create_table()?;
     for (at, level) in ["LOG_DEBUG", "LOG_VERBOSE", "LOG_NOTICE", "LOG_WARNING"].iter().enumerate()
     {
         redis.set(*level, at)?;
     }
-    for (name, value) in
-        [("REPL_NONE", 0), ("REPL_AOF", 1), ("REPL_SLAVE", 2), ("REPL_REPLICA", 2), ("REPL_ALL", 3)]
-    {
+    let flags = [
+        ("REPL_NONE", 0),
+        ("REPL_AOF", REPL_AOF),
+        ("REPL_SLAVE", REPL_REPLICA),
+        ("REPL_REPLICA", REPL_REPLICA),
+        ("REPL_ALL", REPL_AOF | REPL_REPLICA),
+    ];
+    for (name, value) in flags {
         redis.set(name, value)?;
     }
     redis.set("REDIS_VERSION", super::super::info::REDIS_VERSION)?;
