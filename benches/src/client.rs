@@ -69,7 +69,7 @@ struct Reading {
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let head = ["server", "at once", "by", "µs", "ratio", "CPU µs", "CPU ratio", "round trips"];
     let mut table = Table::new(head);
-    let turns = if bench.quick { 15 } else { 101 };
+    let turns = if bench.quick { 5 } else { 101 };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for kind in &bench.kinds {
         let target = bench.start(kind, &[])?;

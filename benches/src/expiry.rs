@@ -21,7 +21,7 @@ const SPREAD: u64 = 5000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
-    let counts: &[u32] = if bench.quick { &[100_000] } else { &[200_000, 1_000_000] };
+    let counts: &[u32] = if bench.quick { &[5_000] } else { &[200_000, 1_000_000] };
     let mut table = Table::new([
         "sessions",
         "server",

@@ -27,9 +27,6 @@ const PORTION: u32 = 100;
 /// The longest time that is told apart, in microseconds.
 const HIGHEST: u64 = 60_000_000;
 
-/// The sessions of the end come to theirs within so many milliseconds.
-const ENDING: u64 = 10_000;
-
 /// Requests a second while they end.
 const RATE: f64 = 5_000.0;
 
@@ -40,7 +37,12 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
 }
 
 fn sessions(bench: &Bench) -> u32 {
-    if bench.quick { 300_000 } else { 10_000_000 }
+    if bench.quick { 50_000 } else { 10_000_000 }
+}
+
+/// The sessions of the end come to theirs within so many milliseconds.
+fn ending(bench: &Bench) -> u64 {
+    if bench.quick { 2_000 } else { 10_000 }
 }
 
 fn grow(bench: &Bench, report: &mut Report) -> io::Result<()> {
@@ -147,10 +149,11 @@ fn end_all(
     rate: f64,
 ) -> io::Result<(load::Outcome, Option<u64>)> {
     let bar = progress("deadlines", u64::from(count));
+    let ending = ending(bench);
     // Far enough away that all are set before the first comes: that is less work than a login.
     let first = now() + 3_000 + (f64::from(count) / rate * 1000.0) as u64;
     let write = |number: u32, out: &mut Vec<u8>| {
-        let at = (first + u64::from(number) * ENDING / u64::from(count)).to_string();
+        let at = (first + u64::from(number) * ending / u64::from(count)).to_string();
         mix::request(&[b"PEXPIREAT", Key::new(number).name(), at.as_bytes()], out);
         1
     };
@@ -160,11 +163,11 @@ fn end_all(
     let load = Load {
         rate: Some(RATE),
         sessions: count,
-        duration: Duration::from_millis(ENDING),
+        duration: Duration::from_millis(ending),
         ..closed(bench, Mix::Hget, 1)
     };
     std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| all_gone(target, 0, first + ENDING - 1000));
+        let watcher = scope.spawn(|| all_gone(target, 0, first + ending - 1000));
         let outcome = load::run(target, &load)?;
         let gone = watcher.join().map_err(|_| io::Error::other("the watcher failed"))??;
         Ok((outcome, gone))
@@ -173,7 +176,7 @@ fn end_all(
 
 /// What an EXPIRE costs, and what memory grows, while every deadline is refreshed many times.
 fn refresh(bench: &Bench, report: &mut Report) -> io::Result<()> {
-    let count = bench.sessions.min(200_000);
+    let count = if bench.quick { 10_000 } else { bench.sessions.min(200_000) };
     let mut table = Table::new([
         "server",
         "first round: µs CPU",

@@ -114,7 +114,7 @@ struct Bench {
 impl Bench {
     /// How long one reading takes.
     fn reading(&self) -> Duration {
-        Duration::from_millis(if self.quick { 1500 } else { 4000 })
+        Duration::from_millis(if self.quick { 400 } else { 4000 })
     }
 
     /// Starts a server of this kind on the servers' CPU.
@@ -145,7 +145,7 @@ fn main() -> io::Result<()> {
     }
     kinds.extend(cli.program.into_iter().map(Kind::Redis));
     kinds.extend(cli.address.into_iter().map(Kind::Address));
-    let sessions = cli.sessions.unwrap_or(if cli.quick { 100_000 } else { 500_000 });
+    let sessions = cli.sessions.unwrap_or(if cli.quick { 50_000 } else { 500_000 });
     let bench = Bench { kinds, quick: cli.quick, sessions, server_flags: cli.server_flag };
     pin_load();
     let mut report = Report::default();

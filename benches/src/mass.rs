@@ -19,7 +19,7 @@ const WATCHED: Duration = Duration::from_secs(4);
 const RATE: f64 = 20_000.0;
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
-    let ending = if bench.quick { 200_000 } else { 1_000_000 };
+    let ending = if bench.quick { 5_000 } else { 1_000_000 };
     let mut table = Table::new([
         "server",
         "quiet p99 µs",
@@ -40,7 +40,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
             duration: WATCHED,
             ..closed(bench, Mix::Mixed, 1)
         };
-        let quiet = load::run(&target, &load)?;
+        let quiet = load::run(&target, &Load { duration: bench.reading(), ..load })?;
         // Far enough away that all are in before the first ends.
         let second = now() / 1000 * 1000 + 3000 + u64::from(ending) / 40;
         load::fill(&target, ending, |number, out| ending_session(number, second, out), &bar)?;

@@ -58,7 +58,7 @@ fn cost(bench: &Bench, report: &mut Report) -> io::Result<()> {
 fn cpu(bench: &Bench, target: &Target, sessions: u32, pipeline: u32) -> io::Result<f64> {
     let load = Load { sessions, ..closed(bench, Mix::Visit, pipeline) };
     let mut least = f64::INFINITY;
-    for _ in 0..if bench.quick { 3 } else { 5 } {
+    for _ in 0..if bench.quick { 1 } else { 5 } {
         let outcome = load::run(target, &load)?;
         let unknown = || io::Error::other("the server's CPU time cannot be known");
         least = least.min(outcome.cpu.ok_or_else(unknown)?);
@@ -68,7 +68,7 @@ fn cpu(bench: &Bench, target: &Target, sessions: u32, pipeline: u32) -> io::Resu
 
 /// The time from REPLICAOF until a stock replica has everything.
 fn full_sync(bench: &Bench, report: &mut Report) -> io::Result<()> {
-    let sessions = if bench.quick { 200_000 } else { 1_000_000 };
+    let sessions = if bench.quick { 50_000 } else { 1_000_000 };
     let mut table = Table::new(["server", "seconds", "sessions a second", "server CPU s"]);
     for kind in started(bench) {
         let target = bench.start(kind, no_delay(kind))?;

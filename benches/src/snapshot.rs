@@ -28,7 +28,7 @@ struct Taken {
 }
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
-    let sessions = if bench.quick { 200_000 } else { 1_000_000 };
+    let sessions = if bench.quick { 50_000 } else { 1_000_000 };
     let mut table = Table::new([
         "server",
         "ops/s before",
