@@ -19,7 +19,7 @@ const WATCHED: Duration = Duration::from_secs(4);
 const RATE: f64 = 20_000.0;
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
-    let ending = if bench.quick { 5_000 } else { 1_000_000 };
+    let ending = if bench.quick { 20_000 } else { 1_000_000 };
     let mut table = Table::new([
         "server",
         "quiet p99 µs",
@@ -30,7 +30,8 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
     ]);
     for kind in &bench.kinds {
         let target = bench.start(kind, &[])?;
-        let staying = bench.sessions.min(100_000);
+        // Few beside those that end: Redis leaves a minority of ended keys for long.
+        let staying = bench.sessions.min(ending / 10);
         let bar = progress(&format!("mass: {}", kind.name()), u64::from(ending + staying));
         let write = |number, out: &mut Vec<u8>| Shape::Common.write(number, out);
         load::fill(&target, staying, write, &bar)?;
