@@ -13,9 +13,11 @@ use rustix::time::{ClockId, clock_gettime};
 use sha1_smol::Sha1;
 
 use crate::Bench;
+use crate::goals::{Figure, Goal};
 use crate::report::Report;
 use crate::table::{Table, middle, progress};
 use crate::target::Target;
+use crate::throughput::round;
 
 /// Each with ten fields of sixteen bytes.
 const SESSIONS: usize = 1000;
@@ -70,6 +72,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let head = ["server", "at once", "by", "µs", "ratio", "CPU µs", "CPU ratio", "round trips"];
     let mut table = Table::new(head);
     let turns = if bench.quick { 5 } else { 101 };
+    let mut figures: Vec<Figure> = Vec::new();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     for kind in &bench.kinds {
         let target = bench.start(kind, &[])?;
@@ -83,29 +86,43 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
                 bar.inc(1);
             }
             bar.finish_and_clear();
-            rows(&mut table, &kind.name(), at_once, &readings, trips);
+            let ratio = rows(&mut table, &kind.name(), at_once, &readings, trips);
+            if at_once == 1 {
+                let text = format!("{ratio:.2} on {}", kind.name());
+                // A load and a touch are two.
+                figures.push((text, round(ratio) <= 1.15 && trips[0] == 2));
+            }
         }
     }
     report.add("client", "A session loaded, then touched", table, Vec::new());
+    report.reach(Goal::Client, figures);
     Ok(())
 }
 
-/// Medians of each side, and of its ratios to the same commands within a turn.
-fn rows(table: &mut Table, server: &str, at_once: usize, turns: &[[Reading; 3]], trips: [u64; 3]) {
+/// Medians of each side, and of its ratios to the same commands within a turn. Returns the client's.
+fn rows(
+    table: &mut Table,
+    server: &str,
+    at_once: usize,
+    turns: &[[Reading; 3]],
+    trips: [u64; 3],
+) -> f64 {
     let bare = SIDES.iter().position(|side| *side == Side::Bare).unwrap_or_default();
+    let median = |of: &dyn Fn(&[Reading; 3]) -> f64| middle(turns.iter().map(of));
+    let ratio = |number: usize| median(&|turn| turn[number].wall / turn[bare].wall);
     for (number, side) in SIDES.into_iter().enumerate() {
-        let median = |of: &dyn Fn(&[Reading; 3]) -> f64| middle(turns.iter().map(of));
         table.row([
             server.to_owned(),
             at_once.to_string(),
             side.name().to_owned(),
             format!("{:.1}", median(&|turn| turn[number].wall)),
-            format!("{:.2}", median(&|turn| turn[number].wall / turn[bare].wall)),
+            format!("{:.2}", ratio(number)),
             format!("{:.1}", median(&|turn| turn[number].cpu)),
             format!("{:.2}", median(&|turn| turn[number].cpu / turn[bare].cpu)),
             trips[number].to_string(),
         ]);
     }
+    ratio(0)
 }
 
 /// How often each side waits for the server during a load and a touch.

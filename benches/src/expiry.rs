@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use hdrhistogram::Histogram;
 
 use crate::Bench;
+use crate::goals::{Figure, Goal};
 use crate::load;
 use crate::plot::{Curves, PERCENTILES};
 use crate::report::{Plot, Report};
@@ -32,11 +33,14 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
         "missing",
         "µs CPU each",
     ]);
-    let mut plots = Vec::new();
+    let (mut plots, mut figures) = (Vec::new(), Vec::new());
     for &count in counts {
         let mut curves = Vec::new();
         for kind in &bench.kinds {
             let lateness = measure(bench, kind, count)?;
+            if *kind == Kind::Cloakroom {
+                figures = lateness.figures(count);
+            }
             let at = |quantile| lateness.late.value_at_quantile(quantile).to_string();
             table.row([
                 count.to_string(),
@@ -57,6 +61,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
         plots = vec![Plot::Curves("expiry", Curves { title, unit: "ms", servers: curves })];
     }
     report.add("expiry", "Lateness of `expired` events, deadlines spread over 5 s", table, plots);
+    report.reach(Goal::Lateness, figures);
     Ok(())
 }
 
@@ -69,6 +74,18 @@ struct Lateness {
     early: u64,
     /// The server's, from the first deadline to the last event.
     cpu: Option<Duration>,
+}
+
+impl Lateness {
+    fn figures(&self, count: u32) -> Vec<Figure> {
+        let (p99, max) = (self.late.value_at_quantile(0.99), self.late.max());
+        let missing = u64::from(count) - self.late.len() - self.early;
+        vec![
+            (format!("p99 {p99} ms"), p99 <= 10),
+            (format!("max {max} ms"), max <= 50 && missing == 0),
+            (format!("{} early", self.early), self.early == 0),
+        ]
+    }
 }
 
 fn measure(bench: &Bench, kind: &Kind, count: u32) -> io::Result<Lateness> {

@@ -10,11 +10,12 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::Bench;
 use crate::expiry::now;
+use crate::goals::Goal;
 use crate::load::{self, Load};
 use crate::mass::all_gone;
 use crate::report::Report;
 use crate::table::{Table, progress};
-use crate::target::Target;
+use crate::target::{Kind, Target};
 use crate::throughput::closed;
 use cloakroom_benches::mix::{self, Key, Mix, Shape};
 
@@ -31,8 +32,16 @@ const HIGHEST: u64 = 60_000_000;
 const RATE: f64 = 5_000.0;
 
 pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
-    grow(bench, report)?;
-    grow_alone(bench, report)?;
+    let served = grow(bench, report)?;
+    let alone = grow_alone(bench, report)?;
+    let figure = |of: &str, millis: f64| (format!("{of} {millis:.1} ms"), millis <= 5.0);
+    report.reach(
+        Goal::Growth,
+        [
+            figure(&format!("{PORTION} logins with their round trip"), served),
+            figure("in the table", alone),
+        ],
+    );
     refresh(bench, report)
 }
 
@@ -45,8 +54,10 @@ fn ending(bench: &Bench) -> u64 {
     if bench.quick { 2_000 } else { 10_000 }
 }
 
-fn grow(bench: &Bench, report: &mut Report) -> io::Result<()> {
+/// Returns the first server's worst portion, in milliseconds.
+fn grow(bench: &Bench, report: &mut Report) -> io::Result<f64> {
     let count = sessions(bench);
+    let mut worst = 0.0;
     let mut table = Table::new([
         "server",
         "logins a second",
@@ -59,6 +70,9 @@ fn grow(bench: &Bench, report: &mut Report) -> io::Result<()> {
     for kind in &bench.kinds {
         let target = bench.start(kind, &[])?;
         let (rate, portions) = fill(&target, &kind.name(), count)?;
+        if *kind == Kind::Cloakroom {
+            worst = portions.max() as f64 / 1e3;
+        }
         let resident = target.resident();
         let steady = load::run(&target, &Load { sessions: count, ..closed(bench, Mix::Mixed, 1) })?;
         let (ending, gone) = end_all(bench, &target, count, rate)?;
@@ -80,13 +94,13 @@ fn grow(bench: &Bench, report: &mut Report) -> io::Result<()> {
     }
     let title = format!("Growth to {count} sessions, in portions of {PORTION} logins, each timed");
     report.add("growth", &title, table, Vec::new());
-    Ok(())
+    Ok(worst)
 }
 
 /// What a login and a portion of them cost while the same keyspace grows without sockets, other
 /// processes or waiting: in CPU time of its thread, page faults included, so that nothing is in it that
-/// the table does not do itself.
-fn grow_alone(bench: &Bench, report: &mut Report) -> io::Result<()> {
+/// the table does not do itself. Returns the worst portion, in milliseconds.
+fn grow_alone(bench: &Bench, report: &mut Report) -> io::Result<f64> {
     let count = sessions(bench);
     let bar = progress("growth: the keyspace alone", u64::from(count));
     let bounded = Histogram::<u64>::new_with_bounds(1, HIGHEST * 1000, 3);
@@ -116,7 +130,7 @@ fn grow_alone(bench: &Bench, report: &mut Report) -> io::Result<()> {
     }
     let title = &format!("The keyspace alone while it grows to {count} sessions: CPU time");
     report.add("growth-alone", title, table, Vec::new());
-    Ok(())
+    Ok(portions.max() as f64 / 1e6)
 }
 
 fn thread_nanos() -> u64 {
@@ -199,11 +213,23 @@ fn refresh(bench: &Bench, report: &mut Report) -> io::Result<()> {
         }
         bar.finish_and_clear();
         let growth = target.resident().unwrap_or(0) as f64 - before;
+        let growth = growth / f64::from(count);
+        let [first, last] = [costs[0], costs[costs.len() - 1]];
+        if *kind == Kind::Cloakroom {
+            report.reach(
+                Goal::Refresh,
+                [
+                    (format!("CPU {first:.2} → {last:.2} µs"), last <= 1.1 * first),
+                    // A page here and there is no growth.
+                    (format!("{growth:.1} bytes a session"), growth <= 4.0),
+                ],
+            );
+        }
         table.row([
             kind.name(),
-            format!("{:.2}", costs[0]),
-            format!("{:.2}", costs[costs.len() - 1]),
-            format!("{:.1}", growth / f64::from(count)),
+            format!("{first:.2}"),
+            format!("{last:.2}"),
+            format!("{growth:.1}"),
         ]);
     }
     let title =

@@ -6,6 +6,7 @@
 use std::io;
 
 use crate::Bench;
+use crate::goals::{Figure, Goal};
 use crate::load::{self, Load, Outcome};
 use crate::plot::{Curves, PERCENTILES};
 use crate::report::{Plot, Report};
@@ -24,6 +25,7 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
     let mut table =
         Table::new(["mix · rate", "server", "p50 µs", "p99 µs", "p99.9 µs", "worst µs"]);
     let mut plots = Vec::new();
+    let mut figures: Vec<Figure> = Vec::new();
     for (mix, file) in mixes {
         let closed = closed(bench, mix, 1);
         let peak = load::run(targets.get(1).unwrap_or(&targets[0]), &closed)?.throughput();
@@ -49,6 +51,14 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
             let at = |percentile| of_turns(outcomes, percentile) / 1e3;
             curves.push((kind.name(), PERCENTILES.map(at).to_vec()));
         }
+        if let [ours, other, ..] = outcomes.as_slice() {
+            for percentile in [99.0, 99.9] {
+                let [ours, other] = [ours, other].map(|turns| of_turns(turns, percentile) as u64);
+                let name = mix.name();
+                let text = format!("{name} p{percentile} {} of {} µs", micros(ours), micros(other));
+                figures.push((text, ours <= other));
+            }
+        }
         let title = format!("Latency of {} at {:.0}k a second", mix.name(), peak / 2e3);
         plots.push(Plot::Curves(file, Curves { title, unit: "µs", servers: curves }));
     }
@@ -60,6 +70,9 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
         ),
     };
     report.add("latency", &title, table, plots);
+    if !figures.is_empty() {
+        report.reach(Goal::Latency, figures);
+    }
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 
 mod client;
 mod expiry;
+mod goals;
 mod growth;
 mod latency;
 mod load;
@@ -150,6 +151,7 @@ fn main() -> io::Result<()> {
     pin_load();
     let mut report = Report::default();
     measure(&bench, cli.what, &mut report)?;
+    report.conclude();
     if cli.write {
         report.write(&bench.kinds.iter().map(Kind::name).collect::<Vec<_>>())?;
     }

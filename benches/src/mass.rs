@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::Bench;
 use crate::expiry::now;
+use crate::goals::Goal;
 use crate::load::{self, Load};
 use crate::report::Report;
 use crate::table::{Table, progress};
-use crate::target::Target;
+use crate::target::{Kind, Target};
 use crate::throughput::{closed, micros};
 use cloakroom_benches::mix::{self, Key, Mix, Shape};
 
@@ -55,11 +56,22 @@ pub(crate) fn run(bench: &Bench, report: &mut Report) -> io::Result<()> {
         let outcome = outcome?;
         let gone = gone.map_err(|_| io::Error::other("the watcher failed"))??;
         let at = |outcome: &load::Outcome| outcome.latency.value_at_quantile(0.99);
+        let ratio = at(&outcome) as f64 / at(&quiet).max(1) as f64;
+        if *kind == Kind::Cloakroom {
+            let late = gone.map_or("never gone".to_owned(), |late| format!("gone after {late} ms"));
+            report.reach(
+                Goal::Mass,
+                [
+                    (format!("{ratio:.1} ×"), ratio <= 3.0),
+                    (late, gone.is_some_and(|late| late <= 1000)),
+                ],
+            );
+        }
         table.row([
             kind.name(),
             micros(at(&quiet)),
             micros(at(&outcome)),
-            format!("{:.1}", at(&outcome) as f64 / at(&quiet).max(1) as f64),
+            format!("{ratio:.1}"),
             micros(outcome.latency.max()),
             gone.map_or(format!("not within {:?}", began.elapsed()), |late| late.to_string()),
         ]);

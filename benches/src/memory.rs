@@ -3,11 +3,13 @@
 use std::io;
 
 use crate::Bench;
+use crate::goals::{Figure, Goal};
 use crate::load;
 use crate::plot::Bars;
 use crate::report::{Plot, Report};
 use crate::table::{Table, progress};
 use crate::target::{Kind, Target};
+use crate::throughput::round;
 use cloakroom_benches::mix::{self, Key, Mix, Shape};
 
 pub(crate) fn run(bench: &Bench, churn: u32, report: &mut Report) -> io::Result<()> {
@@ -16,6 +18,7 @@ pub(crate) fn run(bench: &Bench, churn: u32, report: &mut Report) -> io::Result<
     head.push("ratio".to_owned());
     let mut table = Table::new(head);
     let (mut groups, mut strings) = (Vec::new(), Vec::new());
+    let (mut common, mut others) = (Vec::new(), Vec::new());
     for shape in Shape::ALL {
         let count = shape.share(bench.sessions);
         let mut each = Vec::new();
@@ -26,12 +29,29 @@ pub(crate) fn run(bench: &Bench, churn: u32, report: &mut Report) -> io::Result<
         }
         table.row(row(&format!("{}, {count}", shape.name()), shape.own_bytes(), &each));
         let values = each.iter().map(|each| each.unwrap_or(0.0) / f64::from(shape.own_bytes()));
+        match shape {
+            Shape::Common => {
+                common.extend(figure("filled", &each, 0.65));
+                common.extend(each[0].map(|bytes| {
+                    (format!("{bytes:.0} bytes"), bytes <= f64::from(shape.own_bytes()))
+                }));
+            }
+            // Redis 7.0 has none.
+            Shape::FieldDeadlines => {}
+            _ => others.extend(figure(shape.name(), &each, 0.80)),
+        }
         if shape == Shape::Strings {
             strings = each.clone();
         }
         groups.push((shape.name().to_owned(), values.collect()));
     }
-    table.row(compressed(bench, &strings));
+    let each = compressed(bench, &strings);
+    table.row(row(
+        &format!("the same, compressed, {}", Shape::Strings.share(bench.sessions)),
+        Shape::Strings.own_bytes(),
+        &each,
+    ));
+    others.extend(figure("the same, compressed", &each, 0.80));
     if churn > 0 {
         let count = bench.sessions;
         let mut each = Vec::new();
@@ -40,6 +60,7 @@ pub(crate) fn run(bench: &Bench, churn: u32, report: &mut Report) -> io::Result<
         }
         let name = format!("common, after {churn} million of churn");
         table.row(row(&name, Shape::Common.own_bytes(), &each));
+        common.extend(figure("after churn", &each, 0.65));
     }
     let bars = Bars {
         title: "Resident bytes for each byte of a session".to_owned(),
@@ -49,16 +70,30 @@ pub(crate) fn run(bench: &Bench, churn: u32, report: &mut Report) -> io::Result<
     };
     let plots = vec![Plot::Bars("memory", bars)];
     report.add("memory", "Resident bytes a session, over the empty server", table, plots);
+    if bench.kinds.len() > 1 {
+        report.reach(Goal::Memory, common);
+        report.reach(Goal::OtherSessions, others);
+    }
     Ok(())
+}
+
+/// The first server's bytes as a share of the second's, and whether that is within the limit.
+fn figure(name: &str, each: &[Option<f64>], limit: f64) -> Option<Figure> {
+    let ratio = ratio(each)?;
+    Some((format!("{name} {ratio:.2}"), round(ratio) <= limit))
+}
+
+fn ratio(each: &[Option<f64>]) -> Option<f64> {
+    match each {
+        [Some(ours), Some(other), ..] => Some(ours / other),
+        _ => None,
+    }
 }
 
 fn row(name: &str, own: u32, each: &[Option<f64>]) -> Vec<String> {
     let mut row = vec![name.to_owned(), own.to_string()];
     row.extend(each.iter().map(|each| each.map_or("–".to_owned(), |bytes| format!("{bytes:.0}"))));
-    row.push(match each {
-        [Some(ours), Some(other), ..] => format!("{:.2}", ours / other),
-        _ => String::new(),
-    });
+    row.push(ratio(each).map_or_else(String::new, |ratio| format!("{ratio:.2}")));
     row
 }
 
@@ -79,13 +114,12 @@ fn measure(
 }
 
 /// The strings once more, compressed by the server that can: beside what others take for them.
-fn compressed(bench: &Bench, plain: &[Option<f64>]) -> Vec<String> {
+fn compressed(bench: &Bench, plain: &[Option<f64>]) -> Vec<Option<f64>> {
     let (shape, flags) = (Shape::Strings, ["--string-compression-threshold", "256"]);
     let count = shape.share(bench.sessions);
     let write = |number, out: &mut Vec<u8>| shape.write(number, out);
     let ours = measure(bench, &bench.kinds[0], &flags, count, write).ok();
-    let each: Vec<Option<f64>> = std::iter::once(ours).chain(plain[1..].iter().copied()).collect();
-    row(&format!("the same, compressed, {count}"), shape.own_bytes(), &each)
+    std::iter::once(ours).chain(plain[1..].iter().copied()).collect()
 }
 
 /// The same after `rounds` random logins, visits, field deletions and expiries.

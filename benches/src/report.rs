@@ -8,6 +8,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::Command;
 
+use crate::goals::{self, Figure, Goal, Reached};
 use crate::plot::{self, Bars, Curves};
 use crate::table::Table;
 
@@ -18,6 +19,7 @@ const PLOTS: &str = "plots";
 #[derive(Debug, Default)]
 pub(crate) struct Report {
     sections: Vec<Section>,
+    reached: Vec<Reached>,
 }
 
 #[derive(Debug)]
@@ -29,7 +31,10 @@ struct Section {
     plots: Vec<Plot>,
 }
 
-/// The places on the page.
+/// The place of the goals.
+const TARGETS: &str = "targets";
+
+/// The places of the measures on the page.
 const PLACES: &[&str] = &[
     "throughput",
     "latency",
@@ -61,10 +66,20 @@ impl Report {
     /// Prints a table and keeps it, with its plots, for its place on the page.
     pub(crate) fn add(&mut self, name: &'static str, title: &str, table: Table, plots: Vec<Plot>) {
         debug_assert!(PLACES.contains(&name), "{name} has no place on the page");
-        let text = format!("\n{title}\n\n{}", table.markdown());
-        // Nobody reads it where standard output is closed.
-        let _ = io::stdout().write_all(text.as_bytes());
+        print(title, &table);
         self.sections.push(Section { name, title: title.to_owned(), table, plots });
+    }
+
+    /// Keeps what was measured of a goal.
+    pub(crate) fn reach(&mut self, goal: Goal, figures: impl IntoIterator<Item = Figure>) {
+        self.reached.push(Reached::new(goal, figures));
+    }
+
+    /// Prints the goals that were measured.
+    pub(crate) fn conclude(&self) {
+        if !self.reached.is_empty() {
+            print("Targets, and what this run measured", &goals::table(&self.reached));
+        }
     }
 
     /// Puts what was measured into docs/performance.md and docs/plots/*.svg.
@@ -73,6 +88,8 @@ impl Report {
         std::fs::create_dir_all(docs.join(PLOTS))?;
         let page = docs.join("performance.md");
         let mut text = std::fs::read_to_string(&page)?;
+        let goals = goals::table_over(between(&text, TARGETS)?[1], &self.reached);
+        text = between_markers(&text, TARGETS, &goals.markdown())?;
         let origin = format!("{}, on {}", servers.join(", "), machine());
         for section in &self.sections {
             text = between_markers(&text, section.name, &section.markdown(&origin))?;
@@ -111,15 +128,28 @@ impl Plot {
     }
 }
 
+fn print(title: &str, table: &Table) {
+    let text = format!("\n{title}\n\n{}", table.markdown());
+    // Nobody reads it where standard output is closed.
+    let _ = io::stdout().write_all(text.as_bytes());
+}
+
 /// The page with this text in the place of that name.
 fn between_markers(page: &str, name: &str, text: &str) -> io::Result<String> {
+    let [before, _, after] = between(page, name)?;
+    Ok(format!("{before}\n\n{text}\n{after}"))
+}
+
+/// The page up to the marker that begins the place of that name, what is in it, and the rest from the
+/// marker that ends it.
+fn between<'p>(page: &'p str, name: &str) -> io::Result<[&'p str; 3]> {
     let (begin, end) = (format!("<!-- begin {name} -->"), format!("<!-- end {name} -->"));
-    let parts =
-        page.split_once(&begin).and_then(|(before, rest)| Some((before, rest.split_once(&end)?.1)));
-    let (before, after) = parts.ok_or_else(|| {
+    let place = page.find(&begin).map(|at| at + begin.len());
+    let parts = place.and_then(|from| Some([from, from + page[from..].find(&end)?]));
+    let [from, to] = parts.ok_or_else(|| {
         io::Error::other(format!("docs/performance.md has no place between {begin} and {end}"))
     })?;
-    Ok(format!("{before}{begin}\n\n{text}\n{end}{after}"))
+    Ok([&page[..from], &page[from..to], &page[to..]])
 }
 
 /// Processor, cores and kernel, as far as the system says.
@@ -151,7 +181,7 @@ mod tests {
     #[test]
     fn every_measure_has_its_place_on_the_page() {
         let page = include_str!("../../docs/performance.md");
-        for name in PLACES {
+        for name in PLACES.iter().chain([&TARGETS]) {
             between_markers(page, name, "").unwrap_or_else(|error| panic!("{error}"));
         }
     }

@@ -8,6 +8,7 @@ use cloakroom::{Handle, Server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::Bench;
+use crate::goals::Goal;
 use crate::report::Report;
 use crate::table::Table;
 use crate::target::{Kind, on_cpus};
@@ -37,8 +38,13 @@ fn processes(bench: &Bench, report: &mut Report) -> io::Result<()> {
             resident = target.resident();
         }
         let [median, fastest] = middle_and_least(took).map(|time| time.as_secs_f64() * 1e3);
-        let resident =
-            resident.map_or("?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1048576.0));
+        let resident = resident.map(|bytes| bytes as f64 / 1048576.0);
+        if *kind == Kind::Cloakroom {
+            report.reach(Goal::Start, [(format!("{median:.1} ms"), median <= 3.0)]);
+            let figure = |mib| (format!("{mib:.1} MiB"), mib <= 5.0);
+            report.reach(Goal::Resident, resident.map(figure));
+        }
+        let resident = resident.map_or("?".to_owned(), |mib| format!("{mib:.1}"));
         table.row([kind.name(), format!("{median:.1}"), format!("{fastest:.1}"), resident]);
     }
     report.add("start", "From process start to first PONG; resident when empty", table, Vec::new());
@@ -57,18 +63,19 @@ fn embedded(report: &mut Report) -> io::Result<()> {
             took.push(began.elapsed());
             server.shutdown_blocking();
         }
-        let [median, fastest] = middle_and_least(took).map(|time| time.as_micros().to_string());
-        table.row([name.to_owned(), median, fastest]);
-        io::Result::Ok(())
+        let [median, fastest] = middle_and_least(took).map(|time| time.as_micros());
+        table.row([name.to_owned(), median.to_string(), fastest.to_string()]);
+        io::Result::Ok(median)
     };
     measure("by a socket", &by_socket)?;
-    measure("within the process", &|| runtime.block_on(within()))?;
+    let median = measure("within the process", &|| runtime.block_on(within()))?;
     report.add(
         "embedded",
         "From nothing to the first reply of an embedded server",
         table,
         Vec::new(),
     );
+    report.reach(Goal::Embedded, [(format!("{median} µs"), median <= 500)]);
     Ok(())
 }
 

@@ -12,11 +12,12 @@ use cloakroom::resp::{Limits, Parsed, RequestParser};
 use cloakroom::session::{Client, Transport};
 
 use crate::Bench;
+use crate::goals::{Figure, Goal};
 use crate::load::{self, Load, Outcome};
 use crate::report::Report;
 use crate::table::{Table, progress};
 use crate::target::{Kind, Target, cloakroom_binary, installed};
-use crate::throughput::{closed, is_better, start_filled_with};
+use crate::throughput::{closed, is_better, round, start_filled_with};
 use cloakroom_benches::mix::{Mix, Shape};
 
 const MIXES: [(Mix, u32); 4] =
@@ -48,6 +49,7 @@ fn cost(bench: &Bench, report: &mut Report) -> io::Result<Vec<f64>> {
         "CPU ratio · throughput ratio",
     ]);
     let mut costs = Vec::new();
+    let mut figures: Vec<Figure> = Vec::new();
     for (mix, pipeline) in MIXES {
         let mut best: [Option<Outcome>; 2] = [None, None];
         for _ in 0..if bench.quick { 1 } else { TURNS } {
@@ -61,12 +63,14 @@ fn cost(bench: &Bench, report: &mut Report) -> io::Result<Vec<f64>> {
         let [Some(one), Some(two)] = best else { continue };
         let cpu = |outcome: &Outcome| outcome.cpu.unwrap_or(f64::NAN);
         let cell = |it: &Outcome| format!("{:.2} · {:.0}k", cpu(it), it.throughput() / 1e3);
-        let ratios =
-            format!("{:.2} · {:.2}", cpu(&two) / cpu(&one), two.throughput() / one.throughput());
+        let ratio = cpu(&two) / cpu(&one);
+        let ratios = format!("{ratio:.2} · {:.2}", two.throughput() / one.throughput());
+        figures.push((format!("{} {ratio:.2}", name(mix, pipeline)), round(ratio) <= 1.10));
         table.row([name(mix, pipeline), cell(&one), cell(&two), ratios]);
         costs.push(cpu(&one));
     }
     report.add("threads", "Two worker threads against one", table, Vec::new());
+    report.reach(Goal::Threads, figures);
     Ok(costs)
 }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use crate::Bench;
+use crate::goals::{Figure, Goal};
 use crate::load::{self, Load, Outcome};
 use crate::plot::Bars;
 use crate::report::{Plot, Report};
@@ -30,7 +31,7 @@ pub(crate) fn run(
     let mut table = Table::new(head);
     let turns = if bench.quick { 1 } else { TURNS };
     let servers: Vec<String> = bench.kinds.iter().map(Kind::name).collect();
-    let mut plots = Vec::new();
+    let (mut plots, mut ratios) = (Vec::new(), Vec::new());
     let bar = progress("throughput", (pipelines.len() * mixes.len() * turns) as u64);
     for &pipeline in pipelines {
         let (mut cpu, mut rate) = (Vec::new(), Vec::new());
@@ -48,7 +49,9 @@ pub(crate) fn run(
             let best: Vec<Outcome> = best.into_iter().flatten().collect();
             let mut row = vec![format!("{} P{pipeline}", mix.name())];
             row.extend(best.iter().map(cell));
-            row.push(ratios(&best));
+            let ratio = Ratio::of(&best);
+            row.push(ratio.as_ref().map_or_else(String::new, Ratio::cell));
+            ratios.extend(ratio.map(|ratio| (mix, pipeline, ratio)));
             table.row(row);
             let each = |of: fn(&Outcome) -> f64| best.iter().map(of).collect::<Vec<_>>();
             cpu.push((mix.name().to_owned(), each(|outcome| outcome.cpu.unwrap_or(0.0))));
@@ -71,7 +74,46 @@ pub(crate) fn run(
         bench.sessions
     );
     report.add("throughput", &title, table, plots);
+    reach(&ratios, report);
     Ok(())
+}
+
+/// What each mix may take of the other server's CPU.
+const LIMITS: [(Goal, f64, u32, &[Mix]); 4] = [
+    (Goal::CpuOneAWrite, 0.75, 1, &[Mix::Visit, Mix::Mixed]),
+    (Goal::CpuVisit, 0.45, 32, &[Mix::Visit]),
+    (Goal::CpuSessions, 0.50, 32, &[Mix::Mixed, Mix::Read, Mix::Login]),
+    (Goal::CpuHget, 0.70, 32, &[Mix::Hget]),
+];
+
+fn reach(ratios: &[(Mix, u32, Ratio)], report: &mut Report) {
+    let mut rates: Vec<Figure> = Vec::new();
+    for (goal, limit, pipeline, mixes) in LIMITS {
+        let of = |wanted: &Mix| {
+            let found = ratios.iter().find(|(mix, p, _)| (mix, *p) == (wanted, pipeline));
+            found.map(|(mix, _, ratio)| (mix.name(), ratio))
+        };
+        let found: Vec<_> = mixes.iter().filter_map(of).collect();
+        let cpu = |(name, ratio): &(&str, &Ratio)| {
+            ratio.cpu.map(|cpu| (format!("{name} {cpu:.2}"), round(cpu) <= limit))
+        };
+        let figures: Vec<Figure> = found.iter().filter_map(cpu).collect();
+        if !figures.is_empty() {
+            report.reach(goal, figures);
+        }
+        rates.extend(found.iter().map(|(name, ratio)| {
+            let text = format!("{name} P{pipeline} {:.2} ×", ratio.throughput);
+            (text, ratio.throughput >= 1.0 / limit)
+        }));
+    }
+    if !rates.is_empty() {
+        report.reach(Goal::Throughput, rates);
+    }
+}
+
+/// A ratio as it is shown: what is shown as the limit has reached it.
+pub(crate) fn round(ratio: f64) -> f64 {
+    (ratio * 100.0).round() / 100.0
 }
 
 pub(crate) fn start_filled(bench: &Bench) -> io::Result<Vec<Target>> {
@@ -120,12 +162,21 @@ fn cell(outcome: &Outcome) -> String {
 }
 
 /// The first server's figures as shares of the second's.
-fn ratios(outcomes: &[Outcome]) -> String {
-    let [ours, other, ..] = outcomes else { return String::new() };
-    let throughput = ours.throughput() / other.throughput();
-    match (ours.cpu, other.cpu) {
-        (Some(a), Some(b)) => format!("{:.2} · {throughput:.2}", a / b),
-        _ => format!("? · {throughput:.2}"),
+struct Ratio {
+    cpu: Option<f64>,
+    throughput: f64,
+}
+
+impl Ratio {
+    fn of(outcomes: &[Outcome]) -> Option<Self> {
+        let [ours, other, ..] = outcomes else { return None };
+        let cpu = ours.cpu.zip(other.cpu).map(|(ours, other)| ours / other);
+        Some(Ratio { cpu, throughput: ours.throughput() / other.throughput() })
+    }
+
+    fn cell(&self) -> String {
+        let cpu = self.cpu.map_or("?".to_owned(), |cpu| format!("{cpu:.2}"));
+        format!("{cpu} · {:.2}", self.throughput)
     }
 }
 

@@ -6,18 +6,21 @@
 
 mod copies;
 mod door;
+mod gate;
 mod link;
 
 use door::TheDoor;
+pub use gate::QueuePlace;
+use gate::{Gate, Inside};
 pub use link::{Link, LinkError, Work};
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 
 use crate::acl::DEFAULT;
 use crate::clock::{Clock, Micros, Millis};
@@ -41,7 +44,7 @@ pub struct Engine {
     script: Arc<ScriptWatch>,
     /// What a connection has to know when the gate is shut by a slow script.
     doorstep: Mutex<Doorstep>,
-    gate: Mutex<State>,
+    gate: Gate<State>,
     driver: Driver,
     settings: SettingsWatch,
 }
@@ -200,7 +203,7 @@ impl Engine {
             doorstep,
             clients: Arc::clone(&state.server.clients),
             script: Arc::clone(&state.server.script),
-            gate: Mutex::new(state),
+            gate: Gate::new(state),
             driver: Driver { at: AtomicU64::new(Millis::MAX), waker: Mutex::new(None) },
             settings: SettingsWatch::default(),
         })
@@ -223,19 +226,43 @@ impl Engine {
 
     /// A turn at the data. Waits for the turns of others.
     pub fn turn(&self) -> Turn<'_> {
-        self.begin(self.gate.lock())
+        self.begin(self.gate.enter())
     }
 
     /// A turn at the data, or None while a script runs for longer than its time.
     pub fn turn_unless_busy(&self) -> Option<Turn<'_>> {
         loop {
-            if let Some(state) = self.gate.try_lock_for(PATIENCE) {
+            if let Some(state) = self.gate.enter_within(PATIENCE) {
                 return Some(self.begin(state));
             }
             if self.script.is_slow() {
                 return None;
             }
         }
+    }
+
+    /// The same, without having the thread wait. Pending: others have their turns, and the task is
+    /// woken when it is to try again.
+    pub fn poll_turn(
+        &self,
+        place: &mut QueuePlace,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Turn<'_>>> {
+        match self.gate.poll_enter(place, cx) {
+            Poll::Ready(state) => Poll::Ready(Some(self.begin(state))),
+            Poll::Pending if self.script.is_slow() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// What is called when a script has run for longer than its time: those who wait for a turn are
+    /// told, then `hand_over` lets the thread's other connections go on elsewhere.
+    pub fn on_slow_script(&self, hand_over: fn()) {
+        let queue = Arc::clone(self.gate.queue());
+        self.script.set_on_slow(move || {
+            queue.notify_waiters();
+            hand_over();
+        });
     }
 
     /// The keys that the requests at the start of these bytes are about, at a glance.
@@ -354,7 +381,7 @@ impl Engine {
         }
     }
 
-    fn begin<'a>(&'a self, state: MutexGuard<'a, State>) -> Turn<'a> {
+    fn begin<'a>(&'a self, state: Inside<'a, State>) -> Turn<'a> {
         let stamp = self.clock.stopwatch();
         let mut turn = Turn { engine: self, state, now: self.clock.now(), began: stamp, stamp };
         if turn.state.next_due(turn.now).is_some_and(|at| at <= turn.now) {
@@ -400,7 +427,7 @@ impl Doorstep {
 #[derive(Debug)]
 pub struct Turn<'a> {
     engine: &'a Engine,
-    state: MutexGuard<'a, State>,
+    state: Inside<'a, State>,
     now: Millis,
     began: Micros,
     stamp: Micros,

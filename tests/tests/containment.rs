@@ -246,6 +246,33 @@ fn a_script_without_end() {
     }
 }
 
+/// Who has sent much waits in the queue for a turn instead of keeping a thread waiting, and has to hear
+/// there that no turn comes.
+#[test]
+fn a_script_without_end_before_others_in_the_queue() {
+    const REQUESTS: usize = 200;
+    let mut server = Watched::start(&["--busy-reply-threshold", "100", "--io-threads", "3"]);
+    let mut looping = offender(&server);
+    looping.send(&["EVAL", "while true do end", "0"]).expect("it is sent");
+    let mut waiting = [server.connect(), server.connect()];
+    let batch = encode(&["GET", "k"]).repeat(REQUESTS);
+    let mut is_busy = false;
+    while !is_busy {
+        for client in &mut waiting {
+            client.send_raw(&batch).expect("it is sent");
+        }
+        is_busy = true;
+        for client in &mut waiting {
+            for _ in 0..REQUESTS {
+                let reply = client.read().expect("an answer");
+                is_busy &= text_of(&reply).starts_with("BUSY");
+            }
+        }
+    }
+    assert_eq!(server.ask(&["SCRIPT", "KILL"]), ok());
+    server.others_are_served();
+}
+
 #[test]
 fn a_script_that_eats_memory() {
     let mut server = Watched::start(&["--lua-memory-limit", "8mb", "--proto-max-reply-len", "1mb"]);

@@ -20,7 +20,7 @@ use tokio::time::Sleep;
 use super::crowd::Crowd;
 use super::line::{Line, Place};
 use crate::commands::{Action, CommandError, Session, greet};
-use crate::engine::{ConnectionLimits, Engine, Flow, Turn};
+use crate::engine::{ConnectionLimits, Engine, Flow, QueuePlace, Turn};
 use crate::persistence::{self, Disk};
 use crate::replication::Fed;
 use crate::resp::{Args, Limits, Parsed, Protocol, ProtocolError, Reply, RequestParser};
@@ -38,6 +38,9 @@ const OUTPUT_HIGH_WATER: usize = 256 * 1024;
 
 /// With more than this unparsed, a connection that waits is not read on.
 const INPUT_WHILE_WAITING: usize = 64 * 1024;
+
+/// With more bytes of requests than this a connection waits for its turn in a queue.
+const WAITED_FOR: usize = 1024;
 
 /// So many batches are executed before others get their turns.
 const BATCHES_AT_ONCE: usize = 4;
@@ -108,6 +111,9 @@ pub struct Connection<S> {
     is_gathering: bool,
     /// What was written is held back until others have listened to what they were told.
     holds_reply: bool,
+    /// Its place among those who wait for a turn, and whether it has just taken one there.
+    queue: QueuePlace,
+    is_queued: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
@@ -131,6 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
         self.batches_left = BATCHES_AT_ONCE;
         let cx = &mut Context::from_waker(&waker);
         let ended = SHARED.with_borrow_mut(|shared| self.advance(cx, shared));
+        self.queue.leave_unless_used();
         if !self.place.is_in_crowd() {
             let is_active = was_in_crowd || self.traffic != traffic;
             self.show(is_active);
@@ -206,6 +213,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             last_look: None,
             holds_reply: false,
             is_gathering: false,
+            queue: QueuePlace::default(),
+            is_queued: false,
         }
     }
 
@@ -220,6 +229,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             if self.session.client.is_ending() {
                 return Poll::Ready(());
+            }
+            if std::mem::take(&mut self.is_queued) {
+                return Poll::Pending;
             }
             let has_left_news = self.take_news();
             if self.holds_reply {
@@ -393,7 +405,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Shared { input, output, crowd } = shared;
         let mut rest = &input[..read];
         if is_free && self.input.is_empty() {
-            let used = self.execute(rest, output, crowd);
+            let used = self.execute(cx, rest, output, crowd);
             self.send(cx, output);
             rest = &rest[used..];
         } else {
@@ -417,7 +429,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn execute_kept(&mut self, cx: &mut Context<'_>, shared: &mut Shared) {
         let Shared { output, crowd, .. } = shared;
         let mut input = std::mem::take(&mut self.input);
-        let used = self.execute(&input, output, crowd);
+        let used = self.execute(cx, &input, output, crowd);
         self.send(cx, output);
         if used < input.len() {
             input.drain(..used);
@@ -427,7 +439,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Executes the whole requests in `input`; returns how many bytes they had.
-    fn execute(&mut self, input: &[u8], out: &mut Vec<u8>, crowd: &mut Crowd) -> usize {
+    fn execute(
+        &mut self,
+        cx: &mut Context<'_>,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        crowd: &mut Crowd,
+    ) -> usize {
         let engine = Arc::clone(&self.engine);
         let mut turn: Option<Turn<'_>> = None;
         let mut used = 0;
@@ -458,7 +476,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 continue;
             }
             if turn.is_none() {
-                turn = engine.turn_unless_busy();
+                match poll_turn(&engine, input.len(), &mut self.queue, cx) {
+                    Poll::Ready(begun) => turn = begun,
+                    Poll::Pending => {
+                        used = start;
+                        self.has_news = true;
+                        self.is_queued = true;
+                        break;
+                    }
+                }
                 if let Some(turn) = &turn {
                     crowd.fetch(turn);
                 }
@@ -635,6 +661,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 fn later(cx: &mut Context<'_>) -> Poll<()> {
     let mut yielding = std::pin::pin!(tokio::task::yield_now());
     yielding.as_mut().poll(cx)
+}
+
+/// A turn for so many bytes of requests, None while a script runs for longer than its time. Pending:
+/// the task is woken when it is to try again.
+fn poll_turn<'e>(
+    engine: &'e Engine,
+    requests: usize,
+    place: &mut QueuePlace,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Turn<'e>>> {
+    // Where few are sent at a time, a turn takes less than a place in a queue.
+    if requests > WAITED_FOR {
+        engine.poll_turn(place, cx)
+    } else {
+        Poll::Ready(engine.turn_unless_busy())
+    }
 }
 
 fn is_hello(args: Args<'_>) -> bool {

@@ -287,7 +287,7 @@ async fn serve(
     told: Told,
     mut stopped: mpsc::UnboundedReceiver<Stop>,
 ) {
-    engine.script().set_hand_over(hand_over);
+    engine.on_slow_script(hand_over);
     let (actions, mut asked) = mpsc::unbounded_channel();
     let mut tasks = JoinSet::new();
     let keepalive = engine.turn().config().tcp_keepalive as u64;

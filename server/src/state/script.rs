@@ -1,5 +1,6 @@
 //! What others may know of a running script while it holds the gate.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -22,6 +23,16 @@ pub enum Running {
     },
 }
 
+/// What is done when a script has run for longer than its time.
+#[derive(Default)]
+struct OnSlow(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+impl fmt::Debug for OnSlow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnSlow").finish_non_exhaustive()
+    }
+}
+
 /// Shared between the script that runs and those who wait for it.
 #[derive(Debug)]
 pub struct ScriptWatch {
@@ -37,8 +48,7 @@ pub struct ScriptWatch {
     functions: (AtomicUsize, AtomicUsize),
     /// The bytes that it may take.
     memory: AtomicUsize,
-    /// Lets the thread's other connections go on elsewhere while a slow script runs.
-    hand_over: OnceLock<fn()>,
+    on_slow: OnSlow,
     /// Steps of work outside the interpreter.
     steps: AtomicU64,
     slow: AtomicBool,
@@ -58,7 +68,7 @@ impl ScriptWatch {
             running: Mutex::default(),
             functions: (AtomicUsize::new(0), AtomicUsize::new(0)),
             memory: AtomicUsize::new(0),
-            hand_over: OnceLock::new(),
+            on_slow: OnSlow::default(),
             steps: AtomicU64::new(0),
             slow: AtomicBool::new(false),
             wrote: AtomicBool::new(false),
@@ -67,9 +77,10 @@ impl ScriptWatch {
         }
     }
 
-    /// Says how a thread's other connections are let go on elsewhere.
-    pub fn set_hand_over(&self, hand_over: fn()) {
-        let _ = self.hand_over.set(hand_over);
+    /// Has `act` called, on the script's own thread, when one has run for longer than its time; the
+    /// first call of this counts.
+    pub fn set_on_slow(&self, act: impl Fn() + Send + Sync + 'static) {
+        let _ = self.on_slow.0.set(Box::new(act));
     }
 
     /// The script looks at the time; past it, others are told and let go on.
@@ -80,8 +91,8 @@ impl ScriptWatch {
         }
         if took > self.may_take.load(Ordering::Relaxed) && !self.slow.swap(true, Ordering::AcqRel) {
             tracing::warn!("a script runs for longer than busy-reply-threshold");
-            if let Some(hand_over) = self.hand_over.get() {
-                hand_over();
+            if let Some(act) = self.on_slow.0.get() {
+                act();
             }
         }
     }
