@@ -1,9 +1,6 @@
-//! What changes: the one place through which every effect on the data passes.
-//!
-//! It goes to the replication stream, and to a recorder if there is one (tests, a debug shadow).
+//! What changes: the one place through which every effect on the data passes, to the replication stream.
 
 use crate::replication::Stream;
-use crate::resp::OwnedRequest;
 
 /// Effects as they are stated.
 #[derive(Debug, Default)]
@@ -14,25 +11,13 @@ pub struct Effects {
     pub stream: Stream,
     /// What commands say of themselves is kept from listeners (`redis.set_repl`).
     is_withheld: bool,
-    /// Kept until taken, if somebody records.
-    log: Option<Vec<(usize, OwnedRequest)>>,
 }
 
 impl Effects {
-    /// Starts to keep what is stated, until [`Effects::take`].
-    pub fn record(&mut self) {
-        self.log.get_or_insert_default();
-    }
-
-    /// What was stated since the last call, each with its database; empty unless recorded.
-    pub fn take(&mut self) -> Vec<(usize, OwnedRequest)> {
-        self.log.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
     /// Whether somebody listens: only then must effects be made.
     #[inline]
     pub fn is_wanted(&self) -> bool {
-        self.stream.is_open() || self.log.is_some()
+        self.stream.is_open()
     }
 
     /// States that database `db` changed as the request of these arguments says.
@@ -91,10 +76,6 @@ impl Effects {
         I: IntoIterator<Item = &'a [u8]>,
         I::IntoIter: Clone,
     {
-        let args = args.into_iter();
-        if let Some(log) = &mut self.log {
-            log.push((db, OwnedRequest::new(args.clone())));
-        }
         self.stream.write(db, args);
     }
 

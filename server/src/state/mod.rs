@@ -69,7 +69,7 @@ pub struct Server {
     pub monitors: Vec<Arc<Client>>,
     /// Connections that wait, and CLIENT PAUSE.
     pub waits: Waits,
-    /// What changes, for replicas and for whoever records.
+    /// What changes, for replicas.
     pub effects: Effects,
     /// What is known of saving and loading.
     pub persistence: Persistence,
