@@ -260,7 +260,7 @@ impl Engine {
     pub fn on_slow_script(&self, hand_over: fn()) {
         let queue = Arc::clone(self.gate.queue());
         self.script.set_on_slow(move || {
-            queue.notify_waiters();
+            queue.wake_all();
             hand_over();
         });
     }

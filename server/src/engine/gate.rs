@@ -7,6 +7,7 @@
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -18,13 +19,21 @@ use tokio::sync::futures::OwnedNotified;
 #[derive(Debug)]
 pub(super) struct Gate<T> {
     state: Mutex<T>,
-    queue: Arc<Notify>,
+    queue: Arc<Queue>,
 }
 
-/// A task's place in the queue, if it has one. Who gives it up after having been woken wakes the next.
+/// Those who have found the gate shut.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// How many: who opens the gate has nothing else to look at where there are none.
+    places: AtomicUsize,
+    bell: Arc<Notify>,
+}
+
+/// A task's place in the queue, if it has one.
 #[derive(Debug, Default)]
 pub struct QueuePlace {
-    woken: Option<Pin<Box<OwnedNotified>>>,
+    place: Option<Place>,
     /// The task has come to the gate since [`QueuePlace::leave_unless_used`].
     is_used: bool,
 }
@@ -35,8 +44,45 @@ impl QueuePlace {
     #[inline]
     pub fn leave_unless_used(&mut self) {
         if !std::mem::take(&mut self.is_used) {
-            self.woken = None;
+            self.place = None;
         }
+    }
+}
+
+/// A place that somebody has. Who had been woken and drops it wakes the next (as `OwnedNotified` does).
+#[derive(Debug)]
+struct Place {
+    queue: Arc<Queue>,
+    woken: Pin<Box<OwnedNotified>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.queue.places.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Queue {
+    fn join(self: &Arc<Self>) -> Place {
+        self.places.fetch_add(1, Ordering::Relaxed);
+        // With the fence below: who opens the gate sees this place, or its owner the open gate.
+        fence(Ordering::SeqCst);
+        let woken = Box::pin(Arc::clone(&self.bell).notified_owned());
+        Place { queue: Arc::clone(self), woken }
+    }
+
+    /// Has the first try again.
+    #[inline]
+    fn wake_next(&self) {
+        fence(Ordering::SeqCst);
+        if self.places.load(Ordering::Relaxed) > 0 {
+            self.bell.notify_one();
+        }
+    }
+
+    /// Has all try again, though the gate may be shut.
+    pub(super) fn wake_all(&self) {
+        self.bell.notify_waiters();
     }
 }
 
@@ -49,12 +95,12 @@ pub(super) struct Inside<'g, T> {
 }
 
 #[derive(Debug)]
-struct WakesNext<'g>(&'g Notify);
+struct WakesNext<'g>(&'g Queue);
 
 impl Drop for WakesNext<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.0.notify_one();
+        self.0.wake_next();
     }
 }
 
@@ -82,27 +128,27 @@ impl<T> Gate<T> {
         place.is_used = true;
         loop {
             // What woke it is taken note of first: a place that is given up unnoticed wakes the next.
-            let is_queued = match &mut place.woken {
-                Some(woken) => woken.as_mut().poll(cx).is_pending(),
+            let is_queued = match &mut place.place {
+                Some(place) => place.woken.as_mut().poll(cx).is_pending(),
                 None => false,
             };
             if !is_queued {
-                place.woken = None;
+                place.place = None;
             }
             if let Some(state) = self.state.try_lock() {
-                place.woken = None;
+                place.place = None;
                 return Poll::Ready(self.shut(state));
             }
             if is_queued {
                 return Poll::Pending;
             }
             // The gate may be opened before there is somebody to be woken, so it is tried once more.
-            place.woken = Some(Box::pin(Arc::clone(&self.queue).notified_owned()));
+            place.place = Some(self.queue.join());
         }
     }
 
-    /// What has those in the queue try again, though it may still be shut.
-    pub(super) fn queue(&self) -> &Arc<Notify> {
+    /// Those who wait in the queue.
+    pub(super) fn queue(&self) -> &Arc<Queue> {
         &self.queue
     }
 
@@ -130,9 +176,8 @@ impl<T> DerefMut for Inside<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Wake, Waker};
+    use std::thread::{self, Thread};
 
     use super::*;
 
@@ -153,7 +198,7 @@ mod tests {
     }
 
     impl Comer {
-        fn tries<'g>(&mut self, gate: &'g Gate<u32>) -> Option<Inside<'g, u32>> {
+        fn tries<'g>(&mut self, gate: &'g Gate<usize>) -> Option<Inside<'g, usize>> {
             let waker = Waker::from(Arc::clone(&self.bell));
             let entered = gate.poll_enter(&mut self.place, &mut Context::from_waker(&waker));
             self.place.leave_unless_used();
@@ -169,7 +214,7 @@ mod tests {
     }
 
     /// Three who have found the gate shut that is open now.
-    fn three(gate: &Gate<u32>) -> [Comer; 3] {
+    fn three(gate: &Gate<usize>) -> [Comer; 3] {
         let inside = gate.enter();
         let mut comers: [Comer; 3] = Default::default();
         for comer in &mut comers {
@@ -227,48 +272,58 @@ mod tests {
     fn all_are_woken_though_it_is_shut_when_they_are_to_hear_something() {
         let gate = Gate::new(0);
         let comers = three(&gate);
-        gate.queue().notify_waiters();
+        gate.queue().wake_all();
         let woken: usize = comers.iter().map(Comer::woken).sum();
         assert_eq!(woken, comers.len());
     }
 
-    /// Tasks of several threads, others that wait at the gate itself, and such that give their
-    /// places up: the last goes in too.
+    /// Wakes the thread that its task waits on.
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    /// Goes in, by way of the queue if the gate is shut.
+    fn enter_by_queue<'g>(gate: &'g Gate<usize>, place: &mut QueuePlace) -> Inside<'g, usize> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            if let Poll::Ready(inside) = gate.poll_enter(place, &mut Context::from_waker(&waker)) {
+                return inside;
+            }
+            thread::park();
+        }
+    }
+
+    /// Some wait in the queue, some at the gate itself, some go away again: the last goes in too.
     #[test]
     fn nobody_is_forgotten() {
-        const TASKS: usize = 64;
-        const TIMES: usize = 500;
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(3)
-            .build()
-            .expect("a runtime starts");
-        let gate = Arc::new(Gate::new(0));
-        let tasks = (0..TASKS).map(|number| {
-            let gate = Arc::clone(&gate);
-            runtime.spawn(async move {
-                let mut place = QueuePlace::default();
-                for time in 0..TIMES {
-                    if (number + time) % 7 == 0 {
-                        // It comes, and goes away again if it is shut.
-                        let mut place = QueuePlace::default();
-                        poll_fn(|cx| Poll::Ready(gate.poll_enter(&mut place, cx).is_ready())).await;
-                        tokio::task::yield_now().await;
-                    }
-                    if (number + time) % 11 == 0 {
-                        *gate.enter() += 1;
-                    } else {
-                        let mut inside = poll_fn(|cx| gate.poll_enter(&mut place, cx)).await;
+        const THREADS: usize = 6;
+        const TIMES: usize = 2_000;
+        let gate = Gate::new(0);
+        thread::scope(|scope| {
+            for number in 0..THREADS {
+                let gate = &gate;
+                scope.spawn(move || {
+                    let mut place = QueuePlace::default();
+                    for time in 0..TIMES {
+                        if (number + time) % 3 == 0 {
+                            let mut comer = Comer::default();
+                            drop(comer.tries(gate));
+                        }
+                        let mut inside = match (number + time) % 5 {
+                            0 => gate.enter(),
+                            _ => enter_by_queue(gate, &mut place),
+                        };
                         *inside += 1;
+                        // Somebody else is to find it shut.
+                        thread::yield_now();
                     }
-                }
-            })
-        });
-        let tasks: Vec<_> = tasks.collect();
-        runtime.block_on(async {
-            for task in tasks {
-                task.await.expect("no task panics");
+                });
             }
         });
-        assert_eq!(*gate.enter() as usize, TASKS * TIMES);
+        assert_eq!(*gate.enter(), THREADS * TIMES);
     }
 }
