@@ -115,7 +115,7 @@ pub(crate) type Figure = (String, bool);
 impl Reached {
     pub(crate) fn new(goal: Goal, figures: impl IntoIterator<Item = Figure>) -> Self {
         let cell = |(text, is_reached)| if is_reached { text } else { format!("{text} (missed)") };
-        let figures = figures.into_iter().map(cell).collect::<Vec<String>>().join(", ");
+        let figures = figures.into_iter().map(cell).collect::<Vec<String>>().join(" · ");
         Reached { goal, figures }
     }
 }
@@ -164,7 +164,7 @@ mod tests {
         let second = table_over(&first, &[start("3.7 ms", false)]).markdown();
         assert_eq!(figures_of(&first, Goal::Start.text()[0]), Some("2.4 ms"));
         assert_eq!(figures_of(&second, Goal::Start.text()[0]), Some("3.7 ms (missed)"));
-        assert_eq!(figures_of(&second, Goal::Threads.text()[0]), Some("1.04, 1.2 (missed)"));
+        assert_eq!(figures_of(&second, Goal::Threads.text()[0]), Some("1.04 · 1.2 (missed)"));
         assert_eq!(figures_of(&second, Goal::Mass.text()[0]), Some("–"));
     }
 }

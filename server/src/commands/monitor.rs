@@ -38,8 +38,14 @@ fn show(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
     }
 }
 
-/// Shows a request whatever its flags: a script before the commands that it calls.
-pub(super) fn feed_now(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
+/// Shows the request that runs a script, whether there is one or not, before what the script calls.
+pub(super) fn feed_first(ctx: &mut Ctx<'_>, args: Args<'_>) {
+    if !ctx.server.monitors.is_empty() {
+        feed_now(ctx, ctx.command, args);
+    }
+}
+
+fn feed_now(ctx: &mut Ctx<'_>, command: Command, args: Args<'_>) {
     let now = ctx.clock.now_micros();
     let from = if ctx.session.in_script { "lua" } else { ctx.session.client.addr.as_str() };
     let mut line =

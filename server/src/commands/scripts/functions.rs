@@ -2,7 +2,7 @@
 
 use super::super::args::is;
 use super::super::spec::{Categories, Flags, Handler, KeySpec};
-use super::super::{CommandError, Ctx, Done, Outcome, Spec};
+use super::super::{CommandError, Ctx, Done, Outcome, Spec, monitor};
 use super::function_libraries::{self as libraries, RestorePolicy};
 use super::interpreter::{Call, Kind};
 use super::{KEYS, READ_KEYS, counted_keys};
@@ -85,6 +85,7 @@ pub(super) const COMMAND: Spec = Spec::container(
 .doc("subcommand", "A container for function commands.");
 
 fn call(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    monitor::feed_first(ctx, args);
     let name = String::from_utf8_lossy(&args[1]).into_owned();
     let unknown = || CommandError::new("ERR Function not found");
     let function = ctx.server.functions.find(&name).ok_or_else(unknown)?;
@@ -93,7 +94,7 @@ fn call(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     let (keys, behind) = counted_keys(args, no_count)?;
     let command = args.iter().map(<[u8]>::to_vec).collect();
     let running = Running::Function { name: name.clone(), command };
-    super::call(ctx, args, Some(flags), running, |read_only, may_exceed_memory| Call {
+    super::call(ctx, Some(flags), running, |read_only, may_exceed_memory| Call {
         kind: Kind::Functions,
         name: &name,
         keys,

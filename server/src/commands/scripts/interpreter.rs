@@ -9,6 +9,7 @@ use mlua::{
 };
 
 use super::super::{CommandError, Ctx, script_session};
+use super::frames::keep_frames;
 use super::libraries::REPL_REPLICA;
 use super::shebang::{self, Broken, Shebang};
 use super::{convert, libraries};
@@ -182,7 +183,7 @@ fn freely<R>(lua: &Lua, limit: usize, make: impl FnOnce() -> mlua::Result<R>) ->
 pub(super) fn compile(ctx: &mut Ctx<'_>, digest: &str, text: &[u8]) -> Result<(), CommandError> {
     let (_, body) = declared(text).map_err(CommandError::new)?;
     let why = with(ctx, Kind::Scripts, |_, interpreter| {
-        let text = interpreter.lua.create_string(body)?;
+        let text = interpreter.lua.create_string(keep_frames(body))?;
         let why: Option<mlua::LuaString> = interpreter.compile.call((digest, text))?;
         if why.is_none() {
             interpreter.compiled.borrow_mut().insert(digest.to_owned());
@@ -273,7 +274,7 @@ pub(super) fn load_library(
 type LoadedInto = mlua::Result<Result<Vec<Registered>, Vec<u8>>>;
 
 fn load_into(interpreter: &Interpreter, code: &[u8]) -> LoadedInto {
-    let code = interpreter.lua.create_string(code)?;
+    let code = interpreter.lua.create_string(keep_frames(code))?;
     let (made, why): (Option<Vec<Table>>, Option<mlua::LuaString>) =
         interpreter.load_library.call(code)?;
     let Some(made) = made else {

@@ -1,6 +1,7 @@
 //! Lua scripts: EVAL, EVALSHA, SCRIPT; functions: FCALL, FUNCTION.
 
 mod convert;
+mod frames;
 mod function_libraries;
 mod functions;
 mod interpreter;
@@ -21,7 +22,7 @@ use sha1_smol::Sha1;
 
 use super::args::{is, parse_int};
 use super::spec::{Categories, Flags, Handler, KeyFlags, KeySpec};
-use super::{CommandError, Ctx, Done, Outcome, Spec};
+use super::{CommandError, Ctx, Done, Outcome, Spec, monitor};
 use crate::resp::Args;
 use crate::state::{Running, ScriptFlags};
 
@@ -117,6 +118,7 @@ fn counted_keys<'a>(
 }
 
 fn run_text(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
+    monitor::feed_first(ctx, args);
     keys_and_args(args)?;
     let digest = digest_of(&args[1]);
     if !ctx.server.scripts.contains(&digest) {
@@ -130,6 +132,7 @@ fn run_text(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
 
 fn run_digest(ctx: &mut Ctx<'_>, args: Args<'_>) -> Done {
     const DIGITS: usize = 40;
+    monitor::feed_first(ctx, args);
     let unknown = CommandError::new("NOSCRIPT No matching script. Please use EVAL.");
     if args.at(1).len() != DIGITS {
         return Err(unknown);
@@ -147,7 +150,7 @@ fn run(ctx: &mut Ctx<'_>, digest: &str, args: Args<'_>) -> Done {
     interpreter::prepare(ctx, digest, &text)?;
     let flags = interpreter::flags_of(&text);
     let (keys, args_behind) = keys_and_args(args)?;
-    call(ctx, args, flags, Running::Script, |read_only, may_exceed_memory| Call {
+    call(ctx, flags, Running::Script, |read_only, may_exceed_memory| Call {
         kind: Kind::Scripts,
         name: digest,
         keys,
@@ -160,7 +163,6 @@ fn run(ctx: &mut Ctx<'_>, digest: &str, args: Args<'_>) -> Done {
 /// Runs a script or a function that declares `flags`, or nothing, if it may be run now.
 fn call<'c>(
     ctx: &mut Ctx<'_>,
-    request: Args<'_>,
     flags: Option<ScriptFlags>,
     running: Running,
     call: impl FnOnce(bool, bool) -> Call<'c>,
@@ -168,8 +170,6 @@ fn call<'c>(
     let is_read_only = ctx.command.spec.name.ends_with("_RO");
     let has_room = has_room(ctx);
     check(ctx, flags, is_read_only, has_room)?;
-    let command = ctx.command;
-    super::monitor::feed_now(ctx, command, request);
     let declares = |flag| flags.is_some_and(|flags| flags.has(flag));
     let read_only = is_read_only || declares(ScriptFlags::NO_WRITES);
     let may_exceed_memory = has_room || declares(ScriptFlags::ALLOW_OOM);
