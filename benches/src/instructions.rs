@@ -30,6 +30,9 @@ const SESSIONS: u32 = 1_000;
 /// Operations that are counted; as many are run once more and once less, for the difference.
 const OPERATIONS: u32 = 6_400;
 
+/// How often each is counted, odd for the sake of the median.
+const READINGS: usize = 3;
+
 #[derive(Debug, Parser)]
 struct Cli {
     #[command(subcommand)]
@@ -102,11 +105,17 @@ fn judge(accept: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Instructions an operation: the difference of a long and a short run.
+/// Instructions an operation: the difference of a long and a short run. Each run hashes by a seed of its
+/// own, which makes some per cent, so that the median of several counts.
 fn count(mix: Mix, pipeline: u32) -> io::Result<u64> {
-    let short = callgrind(mix, pipeline, OPERATIONS)?;
-    let long = callgrind(mix, pipeline, OPERATIONS * 2)?;
-    Ok((long - short) / u64::from(OPERATIONS))
+    let mut counts = [0; READINGS];
+    for count in &mut counts {
+        let short = callgrind(mix, pipeline, OPERATIONS)?;
+        let long = callgrind(mix, pipeline, OPERATIONS * 2)?;
+        *count = long.saturating_sub(short) / u64::from(OPERATIONS);
+    }
+    counts.sort_unstable();
+    Ok(counts[READINGS / 2])
 }
 
 fn callgrind(mix: Mix, pipeline: u32, operations: u32) -> io::Result<u64> {
