@@ -30,6 +30,9 @@ fn writer(name: &'static str, nodes: &[Node]) -> io::Result<Writer> {
     }))
 }
 
+/// Holds what the writers write while a node follows nobody, however fast the machine is.
+const BACKLOG: &str = "repl-backlog-size 64mb\n";
+
 /// A primary, its replicas, and clients that write.
 struct Group {
     nodes: Vec<Node>,
@@ -38,9 +41,9 @@ struct Group {
 
 impl Group {
     fn start(replicas: &[Kind]) -> io::Result<Group> {
-        let mut nodes = vec![Node::start(Kind::Ours, "")?];
+        let mut nodes = vec![Node::start(Kind::Ours, BACKLOG)?];
         for kind in replicas {
-            nodes.push(Node::start_replica(*kind, &nodes[0], "")?);
+            nodes.push(Node::start_replica(*kind, &nodes[0], BACKLOG)?);
         }
         let group = Group { nodes, writers: Vec::new() };
         group.has_online(0, replicas.len())?;
