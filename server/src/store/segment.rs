@@ -476,9 +476,8 @@ impl Segment {
     }
 
     fn slots_in(&self, frame: usize) -> Vec<(u32, SlotId)> {
-        let inside = |place: u32| (place >> OFFSET_BITS) as usize == frame;
-        let slots = self.slots.iter().filter(|(_, place)| inside(*place));
-        slots.map(|(id, place)| (place, id)).collect()
+        let start = (frame << OFFSET_BITS) as u32;
+        self.slots.between(start..start + FRAME as u32)
     }
 
     /// After a removal: gives a frame back as soon as others can take what it still holds.

@@ -5,6 +5,8 @@
 //! pieces of memory of every size that it has had. The moments are found group by group: of each group
 //! of slots a bound is kept before which nothing of it ends.
 
+use std::ops::Range;
+
 use super::segment::FULL;
 use crate::clock::Millis;
 
@@ -22,6 +24,9 @@ const CHUNK: usize = 256;
 
 /// Slots that share a bound on their deadlines.
 const GROUP: usize = 32;
+
+/// Entries that a frame mostly has less than.
+const MOSTLY_FOUND: usize = 32;
 
 /// In a slot's place: there is no entry. The low bits of a slot that was given back say which one
 /// is to be taken next.
@@ -111,6 +116,21 @@ impl Slots {
     pub(super) fn iter(&self) -> impl Iterator<Item = (SlotId, u32)> {
         let slots = self.chunks.iter().flatten().flat_map(|chunk| &chunk.slots).enumerate();
         slots.filter(|(_, slot)| !slot.is_vacant()).map(|(id, slot)| (id as SlotId, slot.place))
+    }
+
+    /// The places in this range that have an entry, and its slot.
+    pub(super) fn between(&self, places: Range<u32>) -> Vec<(u32, SlotId)> {
+        let mut found = Vec::with_capacity(MOSTLY_FOUND);
+        for (chunk, first) in self.chunks.iter().flatten().zip((0..).step_by(CHUNK)) {
+            // A frame is looked for among all slots of its segment: this loop is to stay this small.
+            // No range reaches places that say that a slot is vacant.
+            for (slot, id) in chunk.slots.iter().zip(first..) {
+                if slot.place.wrapping_sub(places.start) < places.end - places.start {
+                    found.push((slot.place, id));
+                }
+            }
+        }
+        found
     }
 
     /// Takes a slot for an entry of which nothing ends.
@@ -283,10 +303,19 @@ mod tests {
         assert_eq!(slots.heap_bytes(), 3 * size_of::<Chunk>());
         ids[100..300].iter().for_each(|id| slots.give_back(*id));
         assert_eq!((slots.len(), slots.iter().count()), (600, 400));
+        assert_eq!(
+            slots.between(90..310),
+            [(90..100), (300..310)]
+                .map(|places| places.map(|place| (place, place as SlotId)))
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+        );
         assert!(slots.holds(99) && !slots.holds(100) && slots.holds(599) && !slots.holds(600));
         let again: Vec<SlotId> = (0..200).map(|place| slots.take(8, 1000 + place)).collect();
         assert!(again.iter().all(|id| ids[100..300].contains(id)));
         assert_eq!((slots.len(), slots.iter().count()), (600, 600));
+        assert_eq!(slots.between(1005..1300).len(), 195, "those places, and no others");
         for (id, place) in again.iter().zip(1000..) {
             assert_eq!((slots.place(*id), slots.tag(*id), slots.time(*id)), (place, 8, 0));
         }
