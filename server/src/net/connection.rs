@@ -133,13 +133,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Connection<S> {
         };
         let told = self.session.client.told();
         let traffic = self.traffic;
-        let was_in_crowd = self.place.leave_crowd();
+        self.place.go_on();
+        let is_in_crowd = self.place.is_in_crowd();
         self.batches_left = BATCHES_AT_ONCE;
         let cx = &mut Context::from_waker(&waker);
         let ended = SHARED.with_borrow_mut(|shared| self.advance(cx, shared));
         self.queue.leave_unless_used();
-        if !self.place.is_in_crowd() {
-            let is_active = was_in_crowd || self.traffic != traffic;
+        if !self.place.waits() {
+            let is_active = is_in_crowd || self.traffic != traffic;
             self.show(is_active);
         }
         self.waker = Some(waker);
@@ -240,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 self.holds_reply = false;
             }
-            if self.flush(cx).is_err() {
+            if self.flush(cx, &mut shared.crowd).is_err() {
                 return Poll::Ready(());
             }
             if has_left_news && self.unsent() < OUTPUT_HIGH_WATER {
@@ -263,6 +264,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let is_free = self.session.waiting.is_none() && self.unsent() < OUTPUT_HIGH_WATER;
             if is_free && self.has_news {
                 self.execute_kept(cx, shared);
+                if self.place.waits() {
+                    return Poll::Pending;
+                }
                 continue;
             }
             if self.at_end {
@@ -394,6 +398,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && (shared.crowd.takes_in(&self.engine, self.session.db, requests)
                 || self.place.is_behind_crowd());
         if joins {
+            self.input = shared.crowd.buffer();
             self.input.extend_from_slice(requests);
             self.has_news = true;
         }
@@ -430,12 +435,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Shared { output, crowd, .. } = shared;
         let mut input = std::mem::take(&mut self.input);
         let used = self.execute(cx, &input, output, crowd);
-        self.send(cx, output);
         if used < input.len() {
             input.drain(..used);
             self.input = input;
+            self.send(cx, output);
+        } else if self.is_answered_with_crowd(output, crowd) {
+            // Its reply takes the place of the requests.
+            input.clear();
+            input.append(output);
+            (self.output, self.sent) = (input, 0);
+            self.place.reply_with_crowd(cx);
+        } else {
+            crowd.give_back(input);
+            self.send(cx, output);
         }
         self.check_input();
+    }
+
+    fn is_answered_with_crowd(&self, reply: &[u8], crowd: &Crowd) -> bool {
+        self.place.is_in_crowd()
+            && crowd.holds_back(reply)
+            && self.unsent() == 0
+            && reply.len() <= self.limits.reply
     }
 
     /// Executes the whole requests in `input`; returns how many bytes they had.
@@ -582,7 +603,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Sends what waits, as far as it goes.
-    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    fn flush(&mut self, cx: &mut Context<'_>, crowd: &mut Crowd) -> io::Result<()> {
         while self.unsent() > 0 {
             match Pin::new(&mut self.stream).poll_write(cx, &self.output[self.sent..]) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
@@ -596,7 +617,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         if self.unsent() == 0 && !self.output.is_empty() {
-            (self.output, self.sent) = (Vec::new(), 0);
+            self.sent = 0;
+            crowd.give_back(std::mem::take(&mut self.output));
         }
         // Streams that buffer by themselves (TLS) are flushed; sockets do nothing here.
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);

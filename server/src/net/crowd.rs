@@ -1,5 +1,6 @@
-//! Connections that have requests at the same time: all are read first, then all are executed, so
-//! that what they will touch is fetched from memory together.
+//! Connections that have requests at the same time: all are read, then all are executed, so that what
+//! they will touch is fetched from memory together, then all are answered, so that a client of many
+//! connections is woken once.
 
 use crate::engine::{Engine, Turn};
 
@@ -18,6 +19,9 @@ const UNTIL_NEXT_TRY: usize = 64;
 /// Bytes of requests with which a connection waits for others; with more it is a crowd by itself.
 const LONGEST: usize = 1024;
 
+/// Of longer replies each is sent at once.
+const LONGEST_REPLY: usize = 4096;
+
 /// The connections of one thread whose requests have been read and not yet executed.
 #[derive(Debug, Default)]
 pub(super) struct Crowd {
@@ -29,6 +33,10 @@ pub(super) struct Crowd {
     times_alone: usize,
     /// So many requests are executed as they come.
     until_next_try: usize,
+    /// Those who execute now are many.
+    is_large: bool,
+    /// Empty buffers for what is read and not yet executed, and executed and not yet sent.
+    spare: Vec<Vec<u8>>,
 }
 
 impl Crowd {
@@ -57,12 +65,31 @@ impl Crowd {
         true
     }
 
+    /// A buffer for one connection's requests, then for their replies.
+    pub(super) fn buffer(&mut self) -> Vec<u8> {
+        self.spare.pop().unwrap_or_default()
+    }
+
+    /// Takes a buffer back that is of no use any more.
+    pub(super) fn give_back(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < MOST_KEYS && (1..=LONGEST_REPLY).contains(&buffer.capacity()) {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Whether one of those who execute now is to wait with this reply until all have executed.
+    pub(super) fn holds_back(&self, reply: &[u8]) -> bool {
+        self.is_large && (1..=LONGEST_REPLY).contains(&reply.len())
+    }
+
     /// Fetches what all will touch, when the first of them is about to be executed.
     pub(super) fn fetch(&mut self, turn: &Turn<'_>) {
         if self.ends.is_empty() {
             return;
         }
-        if self.ends.len() >= CROWD {
+        self.is_large = self.ends.len() >= CROWD;
+        if self.is_large {
             self.times_alone = 0;
             let mut keys: [&[u8]; MOST_KEYS] = [&[]; MOST_KEYS];
             let mut start = 0;
@@ -112,6 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn buffers_come_back_empty_and_no_more_of_them_than_a_crowd_has() {
+        let mut crowd = Crowd::default();
+        crowd.give_back(b"left".to_vec());
+        assert!(crowd.buffer().is_empty() && crowd.spare.is_empty());
+        crowd.give_back(Vec::with_capacity(LONGEST_REPLY + 1));
+        assert!(crowd.spare.is_empty(), "a large one is freed");
+        (0..2 * MOST_KEYS).for_each(|_| crowd.give_back(vec![0; 8]));
+        assert_eq!(crowd.spare.len(), MOST_KEYS);
+    }
+
+    #[test]
     fn a_crowd_waits_each_time_and_is_no_larger_than_its_limit() {
         let (engine, mut crowd) = (engine(), Crowd::default());
         for _ in 0..100 {
@@ -126,6 +164,8 @@ mod tests {
             crowd.fetch(&engine.turn());
             assert!(crowd.ends.is_empty() && crowd.keys.is_empty());
         }
+        assert!(crowd.holds_back(b"+OK\r\n") && !crowd.holds_back(b""));
+        assert!(!crowd.holds_back(&[b' '; LONGEST_REPLY + 1]));
         assert!(!crowd.takes_in(&engine, 0, &[b' '; LONGEST + 1]));
         assert!(!crowd.takes_in(&engine, 0, b"*1\r\n$4\r\nPING\r\n"), "it has no keys");
     }

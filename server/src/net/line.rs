@@ -51,13 +51,25 @@ pub(super) struct Place {
     bell: Option<Arc<Bell>>,
     /// Its number while it gives way to others; 0 = it does not.
     number: u64,
-    is_in_crowd: bool,
+    stage: Stage,
+}
+
+/// What of its work a connection does together with those who are ready at the same time: all read,
+/// then all execute, then all send. Each is polled for it again, behind the others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// It reads, executes and sends by itself.
+    Alone,
+    HasRead,
+    /// All have read, and it is polled.
+    Executes,
+    HasExecuted,
 }
 
 impl Place {
     /// A place in `line`; None: nobody stands in line.
     pub(super) fn new(line: Option<Arc<Line>>) -> Self {
-        Place { line, bell: None, number: 0, is_in_crowd: false }
+        Place { line, bell: None, number: 0, stage: Stage::Alone }
     }
 
     /// Whether `known`, a waker that [`Place::waker`] made, wakes this task.
@@ -80,7 +92,11 @@ impl Place {
     #[inline]
     pub(super) fn is_next(&mut self, cx: &Context<'_>) -> bool {
         let Some(bell) = &self.bell else { return true };
-        let came = bell.number.swap(0, Ordering::Relaxed);
+        // Mostly nobody has rung: it is polled again for the next stage.
+        let came = match bell.number.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => bell.number.swap(0, Ordering::Relaxed),
+        };
         let called = bell.line.called.load(Ordering::Relaxed);
         let number = match std::mem::take(&mut self.number) {
             0 if came > called + 1 => {
@@ -101,35 +117,55 @@ impl Place {
         self.line.as_ref().is_some_and(|line| line.in_crowd.load(Ordering::Relaxed) > 0)
     }
 
-    /// It has read, and waits for others to be read: it is polled again behind those who are ready
-    /// to be. Unlike yielding it does not have the runtime ask who else has become ready.
+    /// It has read, and waits for others to be read.
     pub(super) fn join_crowd(&mut self, cx: &Context<'_>) {
-        self.is_in_crowd = true;
+        self.stage = Stage::HasRead;
         if let Some(line) = &self.line {
             line.in_crowd.fetch_add(1, Ordering::Relaxed);
         }
-        // It keeps its place: its task is woken, and no bell rung.
+        self.poll_again(cx);
+    }
+
+    /// It has executed what it read with others, and waits for theirs to be executed.
+    pub(super) fn reply_with_crowd(&mut self, cx: &Context<'_>) {
+        self.stage = Stage::HasExecuted;
+        self.poll_again(cx);
+    }
+
+    /// Behind those who are ready to be polled. Unlike yielding it does not have the runtime ask who
+    /// else has become ready; and it keeps its place, since no bell is rung.
+    fn poll_again(&self, cx: &Context<'_>) {
         self.bell.as_ref().map_or(cx.waker(), |bell| &bell.task).wake_by_ref();
     }
 
-    /// Whether it has joined and is to execute now.
-    pub(super) fn is_in_crowd(&self) -> bool {
-        self.is_in_crowd
+    /// It is polled, and those whom it has waited for have been.
+    pub(super) fn go_on(&mut self) {
+        self.stage = match self.stage {
+            Stage::HasRead => {
+                if let Some(line) = &self.line {
+                    line.in_crowd.fetch_sub(1, Ordering::Relaxed);
+                }
+                Stage::Executes
+            }
+            Stage::Alone | Stage::Executes | Stage::HasExecuted => Stage::Alone,
+        }
     }
 
-    /// It executes what it has read. True: it had joined.
-    pub(super) fn leave_crowd(&mut self) -> bool {
-        let was_in_crowd = std::mem::take(&mut self.is_in_crowd);
-        if was_in_crowd && let Some(line) = &self.line {
-            line.in_crowd.fetch_sub(1, Ordering::Relaxed);
-        }
-        was_in_crowd
+    /// Whether it waits for others.
+    pub(super) fn waits(&self) -> bool {
+        matches!(self.stage, Stage::HasRead | Stage::HasExecuted)
+    }
+
+    /// Whether it has read with others, and executes now.
+    pub(super) fn is_in_crowd(&self) -> bool {
+        self.stage == Stage::Executes
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.leave_crowd();
+        // Nobody waits for who is gone.
+        self.go_on();
     }
 }
 
@@ -207,9 +243,15 @@ mod tests {
         assert!(!second.place.is_behind_crowd());
         first.place.join_crowd(&Context::from_waker(&first.task));
         assert!(second.place.is_behind_crowd() && first.woken() == 1);
-        assert!(first.is_next(), "it keeps its place");
-        assert!(first.place.leave_crowd() && !first.place.leave_crowd());
+        assert!(first.place.waits() && first.is_next(), "it keeps its place");
+        first.place.go_on();
+        assert!(first.place.is_in_crowd() && !first.place.waits());
         assert!(!second.place.is_behind_crowd());
+        first.place.reply_with_crowd(&Context::from_waker(&first.task));
+        assert!(first.place.waits() && first.woken() == 2 && first.is_next());
+        assert!(!second.place.is_behind_crowd(), "it has executed");
+        first.place.go_on();
+        assert!(!first.place.waits() && !first.place.is_in_crowd());
         first.place.join_crowd(&Context::from_waker(&first.task));
         drop(first);
         assert!(!second.place.is_behind_crowd(), "who is gone executes nothing");

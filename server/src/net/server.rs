@@ -37,6 +37,10 @@ const DUPLEX: usize = 64 * 1024;
 /// much for them. Memory is taken as it is used.
 const STACK: usize = 8 << 20;
 
+/// After so many polls a thread looks at its sockets and timers, though it has more to poll. A crowd
+/// of connections is polled three times, and is to have answered before more is read.
+const POLLS_BETWEEN_LOOKS: u32 = 256;
+
 /// A server that runs on threads of its own. Dropping it stops the server and waits for that.
 #[derive(Debug)]
 pub struct Running {
@@ -268,6 +272,7 @@ fn run(engine: Arc<Engine>, load: Load, told: Told, stopped: mpsc::UnboundedRece
         .worker_threads(workers)
         .thread_name("cloakroom-io")
         .thread_stack_size(STACK)
+        .event_interval(POLLS_BETWEEN_LOOKS)
         .enable_all()
         .build();
     match runtime {
